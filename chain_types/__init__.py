@@ -1,0 +1,1 @@
+"""The chain's words in Python: calls, events, storage and reports, in SCALE."""

@@ -1,0 +1,1 @@
+"""The embedded development chain: executes the compiled runtime and answers JSON-RPC."""

@@ -1,0 +1,1 @@
+"""DatDot's off-chain worker: attestors and hosters of Hypercore feeds."""
