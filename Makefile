@@ -1,0 +1,63 @@
+# Each target makes what it needs from nothing. `make testnet` runs the main job, `make test` the tests.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
+export CARGO_TARGET_DIR
+
+.PHONY: testnet test test-python test-rust test-wasm check wasm bench wheel lock clean
+
+## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
+testnet: $(VENV)/installed
+	@$(BIN)/datdot testnet $(if $(ONCE),--once) $(if $(FEED),--feed "$(FEED)") $(ARGS)
+
+## Everything: linters, types, import contracts, Python and Rust tests, the wasm against its sources.
+test: test-python test-rust test-wasm
+
+## The part that needs no Rust toolchain.
+test-python: check
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-rust:
+	cd local-node && cargo fmt --all --check
+	cd local-node && cargo clippy --locked --workspace --all-targets -- -D warnings
+	cd local-node && cargo test --locked --workspace
+
+test-wasm: $(VENV)/installed
+	local-node/build-wasm --check
+
+## Build the runtime's wasm anew, with its record.
+wasm: $(VENV)/installed
+	local-node/build-wasm --install
+	local-node/build-wasm
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks
+
+wheel: $(VENV)/installed
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+## Pin the dependencies anew (needs uv).
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --extra dev pyproject.toml --output-file requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --constraints requirements-dev.txt pyproject.toml \
+		--output-file requirements.txt
+
+$(VENV)/installed: requirements-dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "DatDot needs Python 3.11 or newer; set PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
