@@ -1,0 +1,90 @@
+"""The figures of one session with a hoster (challenge.md §3.5 and §4, `Metrics`).
+
+All times come from one monotonic clock and are stamped where bytes leave or arrive; nothing here
+looks at a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chain_types.report import Metrics
+from offchain_worker.measurement.percentiles import percentiles, to_microseconds
+
+_THROUGHPUT_MAX = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One chunk that arrived: when it was asked for, when it was there, how long it is.
+
+    Attributes:
+        requested, arrived: seconds of the session's monotonic clock.
+        size: bytes of the chunk, without its proof.
+    """
+
+    requested: float
+    arrived: float
+    size: int
+
+
+def latencies_us(transfers: Sequence[Transfer]) -> list[int]:
+    """Microseconds from request to arrival of each chunk, in the order given."""
+    return [to_microseconds(transfer.arrived - transfer.requested) for transfer in transfers]
+
+
+def throughput(transfers: Sequence[Transfer]) -> int:
+    """Bytes per second over all chunks, at least 1.
+
+    The bytes of the chunks (no proofs, no framing), divided by the time from the first request to
+    the last arrival; rounded down. Times in between in which nothing was asked for count: a
+    client with a full window has none.
+
+    Raises:
+        ValueError: no chunk arrived.
+    """
+    if not transfers:
+        raise ValueError("no chunk arrived")
+    first_request = min(transfer.requested for transfer in transfers)
+    last_arrival = max(transfer.arrived for transfer in transfers)
+    elapsed_us = to_microseconds(last_arrival - first_request)
+    total = sum(transfer.size for transfer in transfers)
+    return max(1, min(_THROUGHPUT_MAX, total * 1_000_000 // elapsed_us))
+
+
+def session_metrics(
+    *,
+    connect_s: float,
+    handshake_s: float,
+    transfers: Sequence[Transfer],
+    windowed: bool,
+    timeouts: int = 0,
+) -> Metrics:
+    """Bring one session's stamps into the form of the report.
+
+    Args:
+        connect_s: seconds until the transport was connected.
+        handshake_s: seconds from there until the Noise handshake was complete.
+        transfers: every chunk of the session; the first chunk's time counts from the earliest
+            request to the earliest arrival.
+        windowed: whether the session kept a window of requests open, and so measured throughput;
+            one that asked for one chunk after the other measured latency.
+        timeouts: chunks that did not come in time on connections that were made again.
+
+    Raises:
+        ValueError: no chunk arrived.
+    """
+    if not transfers:
+        raise ValueError("no chunk arrived")
+    first_request = min(transfer.requested for transfer in transfers)
+    first_arrival = min(transfer.arrived for transfer in transfers)
+    return Metrics(
+        connect_us=to_microseconds(connect_s),
+        handshake_us=to_microseconds(handshake_s),
+        first_chunk_us=to_microseconds(first_arrival - first_request),
+        latency_us=None if windowed else percentiles(latencies_us(transfers)),
+        throughput=throughput(transfers) if windowed else None,
+        timeouts=timeouts,
+        observed=None,
+    )
