@@ -7,10 +7,10 @@ received bytes, never a re-encoding.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from dataclasses import dataclass
 
+from offchain_worker.coinflip.hashing import blake2b_256, performance_tag
 from offchain_worker.keys import SIGNATURE_BYTES, KeyPair, verify
 
 EXTENSION = "datdot/receipt/1"
@@ -24,14 +24,9 @@ _ENTRY = struct.Struct("<Q32s")
 MAX_RECEIPT_BYTES = _HEADER.size + MAX_ENTRIES * _ENTRY.size + SIGNATURE_BYTES
 
 
-def performance_tag(name: str) -> bytes:
-    """`TAG(name)` of challenge.md: `datdot.performance.v1.` and the name, zero-padded to 32."""
-    return (b"datdot.performance.v1." + name.encode("ascii")).ljust(32, b"\0")
-
-
 def session_id(handshake_hash: bytes) -> bytes:
     """The 32 bytes that name a session in receipts: H of the 64-byte Noise handshake hash."""
-    return hashlib.blake2b(handshake_hash, digest_size=32).digest()
+    return blake2b_256(handshake_hash)
 
 
 def receipt_period(length: int) -> int:
