@@ -1,0 +1,1 @@
+"""Shared randomness among known, possibly Byzantine attestors (coinflip.md)."""
