@@ -1,0 +1,1 @@
+"""The Hypercore wire protocol, as far as auditor and hoster need it (hypercore.md)."""

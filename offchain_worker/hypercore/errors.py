@@ -1,0 +1,58 @@
+"""What can go wrong with a Hypercore peer: one type per reason.
+
+The reasons of a failed audit (challenge.md §4, `Reason`) map to these types one to one, so a
+caller decides by the type alone and shows the message to a person.
+"""
+
+# The names are the report's reasons and the protocol's words, so they carry no suffix.
+# ruff: noqa: N818
+
+from __future__ import annotations
+
+
+class HypercoreError(Exception):
+    """Anything a peer, or the way to it, did that ends what was asked for."""
+
+
+class DecodeError(HypercoreError):
+    """Bytes that are not an encoding of what was expected."""
+
+
+class Unreachable(HypercoreError):
+    """No TCP connection could be made."""
+
+
+class HandshakeFailed(HypercoreError):
+    """The Noise handshake or the header exchange did not succeed, in time or at all."""
+
+
+class WrongIdentity(HypercoreError):
+    """The handshake succeeded with another static key than the expected one."""
+
+
+class NotHosted(HypercoreError):
+    """The peer rejected the feed's channel, has no head, or an empty one."""
+
+
+class NoData(HypercoreError):
+    """The peer answered that it has not what was asked for, or closed after the request."""
+
+
+class BadProof(HypercoreError):
+    """A head, block, node or answer that does not verify."""
+
+
+class ReadTimeout(HypercoreError):
+    """The peer did not do the next step in time."""
+
+
+class Disconnected(HypercoreError):
+    """The connection ended, by either side; the message says why."""
+
+
+class ProtocolViolation(Disconnected):
+    """The connection was ended because the peer sent what the protocol does not allow."""
+
+
+class InvalidRequest(HypercoreError):
+    """A request that no answer exists for: levels beyond the tree, an upgrade out of bounds."""
