@@ -1,0 +1,1 @@
+"""An attestor: a challenge from the draw to the reward."""

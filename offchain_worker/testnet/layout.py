@@ -1,0 +1,250 @@
+"""The testnet's folder: keys, configuration files, stores and ports, made once, used again.
+
+testnet.json            what was chosen: numbers, ports, block time
+chain/                  the embedded chain
+author/                 the feed's key and its store
+hoster-1/ …             hoster.toml, keys, store, state
+attestor-1/ …           attestor.toml, keys, state
+sponsor/account.json
+logs/                   one file a process
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from offchain_worker.chain.accounts import Account
+from offchain_worker.errors import UsageError
+from offchain_worker.service.config import (
+    AttestorConfig,
+    AttestorSection,
+    ChainConfig,
+    FeedSection,
+    HosterConfig,
+    HosterSection,
+    write_config,
+)
+from offchain_worker.service.keyfiles import KeyKind, read_account, write_key
+
+HOST = "127.0.0.1"
+MAX_PROVIDERS = 64
+
+
+class Choices(msgspec.Struct, frozen=True):
+    """What a testnet was made with (`testnet.json`)."""
+
+    attestors: int
+    hosters: int
+    block_ms: int
+    ports: list[int]
+
+
+class Layout:
+    """Where everything of one testnet lies."""
+
+    def __init__(self, root: Path, choices: Choices) -> None:
+        self.root = root
+        self.choices = choices
+
+    @property
+    def chain(self) -> Path:
+        """The embedded chain's folder."""
+        return self.root / "chain"
+
+    @property
+    def logs(self) -> Path:
+        """The processes' logs."""
+        return self.root / "logs"
+
+    @property
+    def author_store(self) -> Path:
+        """The author's feeds."""
+        return self.root / "author" / "store"
+
+    @property
+    def author_key(self) -> Path:
+        """The feed's signing key."""
+        return self.root / "author" / "feed.json"
+
+    @property
+    def sponsor(self) -> Path:
+        """The sponsor's account key."""
+        return self.root / "sponsor" / "account.json"
+
+    @property
+    def rpc_port(self) -> int:
+        """The chain's JSON-RPC port."""
+        return self.choices.ports[0]
+
+    @property
+    def url(self) -> str:
+        """The chain's JSON-RPC address."""
+        return f"ws://{HOST}:{self.rpc_port}"
+
+    @property
+    def author_port(self) -> int:
+        """Where the author serves the feed."""
+        return self.choices.ports[1]
+
+    @property
+    def hosters(self) -> list[Path]:
+        """The hosters' folders."""
+        return [self.root / f"hoster-{n}" for n in range(1, self.choices.hosters + 1)]
+
+    @property
+    def attestors(self) -> list[Path]:
+        """The attestors' folders."""
+        return [self.root / f"attestor-{n}" for n in range(1, self.choices.attestors + 1)]
+
+    def port_of(self, folder: Path) -> int:
+        """The port on which a hoster or attestor listens."""
+        return self.choices.ports[2 + (self.hosters + self.attestors).index(folder)]
+
+    def accounts(self) -> dict[str, Account]:
+        """Every account by the name of its owner: sponsor, hoster-1, …, attestor-1, …"""
+        folders = [self.sponsor.parent, *self.hosters, *self.attestors]
+        return {folder.name: read_account(folder / "account.json") for folder in folders}
+
+
+def open_layout(
+    root: Path, *, attestors: int | None, hosters: int | None, block_ms: int | None, port: int
+) -> Layout:
+    """Read a testnet's folder, or make one: keys, ports and configuration files.
+
+    Args:
+        root: the folder; it may hold a testnet already.
+        attestors: how many; 5 when left out.
+        hosters: how many; 2 when left out.
+        block_ms: the block time; 500 when left out.
+        port: of the chain's JSON-RPC, the other processes take the ports after it; 0 lets the
+            system choose all of them.
+
+    Raises:
+        UsageError: the numbers are out of range or differ from those the folder was made with,
+            or a port is in use.
+    """
+    file = root / "testnet.json"
+    if file.exists():
+        layout = _read(root, file)
+        for name, asked, made in (
+            ("--attestors", attestors, layout.choices.attestors),
+            ("--hosters", hosters, layout.choices.hosters),
+            ("--block-ms", block_ms, layout.choices.block_ms),
+        ):
+            if asked is not None and asked != made:
+                raise UsageError(
+                    f"{root} was made with {name} {made}; leave {name} out or choose another --dir."
+                )
+        _check_ports(layout.choices.ports)
+        return layout
+    attestors = 5 if attestors is None else attestors
+    hosters = 2 if hosters is None else hosters
+    block_ms = 500 if block_ms is None else block_ms
+    if not 4 <= attestors <= 32:
+        raise UsageError(f"--attestors must be from 4 to 32, not {attestors}.")
+    if not 1 <= hosters <= MAX_PROVIDERS:
+        raise UsageError(f"--hosters must be from 1 to {MAX_PROVIDERS}, not {hosters}.")
+    if not 200 <= block_ms <= 6000:
+        raise UsageError(f"--block-ms must be from 200 to 6000, not {block_ms}.")
+    ports = _choose_ports(port, 2 + hosters + attestors)
+    layout = Layout(root, Choices(attestors, hosters, block_ms, ports))
+    _make(layout)
+    file.write_bytes(msgspec.json.encode(layout.choices) + b"\n")
+    return layout
+
+
+def write_hoster_config(layout: Layout, folder: Path, feeds: list[bytes]) -> None:
+    """Write `hoster.toml`: it replicates `feeds` (32-byte keys) from the author."""
+    upstream = [f"{HOST}:{layout.author_port}"]
+    write_config(
+        folder / "hoster.toml",
+        HosterConfig(
+            chain=ChainConfig(url=layout.url),
+            hoster=HosterSection(
+                account="account.json",
+                noise_key="noise.json",
+                listen=f"{HOST}:{layout.port_of(folder)}",
+                store="store",
+                state="state",
+                accept_minimum_reward="1",
+            ),
+            feeds=[FeedSection(key=key.hex(), upstream=upstream) for key in feeds],
+        ),
+    )
+
+
+def _read(root: Path, file: Path) -> Layout:
+    try:
+        return Layout(root, msgspec.json.decode(file.read_bytes(), type=Choices))
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UsageError(
+            f"{file} is not a testnet's file ({error}); choose another --dir."
+        ) from error
+
+
+def _make(layout: Layout) -> None:
+    """Write what is missing: an interrupted start left some of it."""
+    _ensure_key(layout.sponsor, KeyKind.ACCOUNT)
+    _ensure_key(layout.author_key, KeyKind.FEED)
+    for folder in layout.hosters:
+        _ensure_key(folder / "account.json", KeyKind.ACCOUNT)
+        _ensure_key(folder / "noise.json", KeyKind.NOISE)
+    for folder in layout.attestors:
+        _ensure_key(folder / "account.json", KeyKind.ACCOUNT)
+        _ensure_key(folder / "session.json", KeyKind.SESSION)
+        write_config(
+            folder / "attestor.toml",
+            AttestorConfig(
+                chain=ChainConfig(url=layout.url),
+                attestor=AttestorSection(
+                    account="account.json",
+                    session_key="session.json",
+                    listen=f"{HOST}:{layout.port_of(folder)}",
+                    state="state",
+                    capacity=max(4, layout.choices.hosters),
+                ),
+            ),
+        )
+
+
+def _ensure_key(path: Path, kind: KeyKind) -> None:
+    if not path.exists():
+        write_key(path, kind)
+
+
+def _choose_ports(first: int, count: int) -> list[int]:
+    if first:
+        if first + count > 0x10000:
+            raise UsageError(f"--port {first} leaves no room for {count} ports up to 65535.")
+        ports = list(range(first, first + count))
+        _check_ports(ports)
+        return ports
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(_bind(0)) for _ in range(count)]
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+def _check_ports(ports: list[int]) -> None:
+    for port in ports:
+        try:
+            with _bind(port):
+                pass
+        except OSError as error:
+            raise UsageError(
+                f"Port {port} on {HOST} is in use; choose others with --port."
+            ) from error
+
+
+def _bind(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((HOST, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
