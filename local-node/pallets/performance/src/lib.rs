@@ -1,0 +1,512 @@
+//! Performance challenges: who audits a hosting, when, with which shared randomness, what they
+//! reported, and what everybody gets for it (challenge.md §2.2, §3.1, §4, §6).
+//!
+//! # The life of a challenge
+//! 1. **Queue.** A hosting waits until its escrow covers a challenge and enough attestors are
+//!    eligible. It is drawn in the first block whose randomness could be known only after the last
+//!    of the events that made it ready ([`queue`]).
+//! 2. **Start** in `on_poll` of block S, when the timestamp is known: the roster is drawn and
+//!    everything that the challenge depends on is copied ([`start`]). The hash of S is known, and
+//!    stored, one block later.
+//! 3. **Flip** until T0 + `flip_ms`: the attestors agree on R off chain and one of them anchors it
+//!    ([`Pallet::anchor_flip`]).
+//! 4. **Audit** until T0 + `window_ms`: nothing happens on chain.
+//! 5. **Report** for `grace_blocks` blocks with room: each attestor reports once
+//!    ([`Pallet::submit_report`]).
+//! 6. **Settlement** with the last report, or by [`Pallet::close_challenge`], or by `on_poll` for
+//!    nobody ([`settlement`]); the next challenge of the hosting is queued.
+//! 7. **Pruning** `UnbondingBlocks` after that.
+//!
+//! Phases change in the first block whose timestamp has come, in `on_poll`, which runs after the
+//! timestamp inherent. What is due waits in an agenda, ordered; a fixed number of entries is worked
+//! off per block, the rest later in the same order.
+//!
+//! # What is not there
+//! * The fallback flip: a challenge that nobody anchored is Void at T0 + `flip_ms`, and as nobody
+//!   can be told from the others, nobody pays for absence. `Timing` has the fallback's durations.
+//! * Retries of the coinflip: only attempt 0 can be anchored.
+//! * Demands: a report that demands a chunk is refused (`DemandUnavailable`).
+//! * Fraud proofs and expulsion: all drawn attestors stay active.
+//! * The terms' SLA, streaks and `MaxStreak`: medians are stored and change no payment.
+//! * Benchmarks: the weights are conservative constants.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod api;
+mod flip;
+pub mod queue;
+pub mod randomness;
+mod report;
+pub mod settlement;
+pub mod start;
+pub mod timing;
+#[cfg(any(feature = "try-runtime", test))]
+mod try_state;
+pub mod types;
+pub mod weights;
+
+#[cfg(test)]
+mod mock;
+#[cfg(test)]
+mod tests;
+
+pub use pallet::*;
+pub use timing::{Timing, TimingFault};
+pub use types::*;
+pub use weights::WeightInfo;
+
+use frame::traits::fungible;
+
+/// Money out of circulation until somebody gets it; dropped, it is burnt.
+pub type CreditOf<T> =
+    fungible::Credit<<T as frame::prelude::frame_system::Config>::AccountId, <T as Config>::Currency>;
+
+/// The pallet.
+#[frame::pallet]
+pub mod pallet {
+    use super::*;
+    use alloc::boxed::Box;
+    use datdot_primitives::{
+        coinflip::Opening, draws::MAX_ATTESTORS, head::Head, report::Report, Hash, Signature,
+    };
+    use frame::{
+        deps::sp_core::ConstU32,
+        prelude::*,
+        traits::{Randomness, Time},
+    };
+    use pallet_hosting::{HostingId, Hostings};
+    use pallet_providers::AttestorPool;
+
+    /// The pallet itself.
+    #[pallet::pallet]
+    pub struct Pallet<T>(_);
+
+    /// What the pallet needs of the runtime.
+    #[pallet::config]
+    pub trait Config: frame_system::Config<AccountId: AsRef<[u8; 32]>> {
+        /// The money.
+        type Currency: fungible::Balanced<Self::AccountId, Balance = Balance>;
+        /// The block's timestamp, in milliseconds since 1970.
+        type Time: Time<Moment = u64>;
+        /// A value for the draws, and the first block in which anybody can have known it. It must
+        /// be renewed within 10 blocks.
+        type Randomness: Randomness<Hash, BlockNumberFor<Self>>;
+        /// The attestors.
+        type Attestors: AttestorPool<
+            AccountId = Self::AccountId,
+            BlockNumber = BlockNumberFor<Self>,
+            Balance = Balance,
+            Credit = CreditOf<Self>,
+        >;
+        /// The hostings.
+        type Hostings: Hostings<
+            AccountId = Self::AccountId,
+            Balance = Balance,
+            Credit = CreditOf<Self>,
+        >;
+        /// What an attestor pays for not reporting.
+        #[pallet::constant]
+        type AbsenceFee: Get<Balance>;
+        /// How long a closed challenge is kept.
+        #[pallet::constant]
+        type UnbondingBlocks: Get<BlockNumber>;
+        /// The most challenges that start in one block.
+        #[pallet::constant]
+        type MaxStarts: Get<u32>;
+        /// The most phase changes, closings and prunings in one block: at least four times
+        /// `MaxStarts`, so that what was started is worked off.
+        #[pallet::constant]
+        type MaxDue: Get<u32>;
+        /// What calls and hooks cost.
+        type WeightInfo: WeightInfo;
+    }
+
+    /// The durations and counts of challenges to come.
+    #[pallet::storage]
+    #[pallet::storage_prefix = "Timing"]
+    pub type CurrentTiming<T> = StorageValue<_, Timing, ValueQuery>;
+
+    /// The id of the next challenge.
+    #[pallet::storage]
+    pub type NextId<T> = StorageValue<_, ChallengeId, ValueQuery>;
+
+    /// The challenges, open ones and those closed less than `UnbondingBlocks` ago.
+    #[pallet::storage]
+    pub type Challenges<T: Config> =
+        StorageMap<_, Twox64Concat, ChallengeId, Challenge<T::AccountId>>;
+
+    /// The hash of each challenge's start block, from the block after it on.
+    #[pallet::storage]
+    pub type StartHashes<T> = StorageMap<_, Twox64Concat, ChallengeId, Hash>;
+
+    /// The challenges that started in this block: their start hash is stored in the next.
+    #[pallet::storage]
+    pub type Started<T: Config> =
+        StorageValue<_, BoundedVec<ChallengeId, T::MaxStarts>, ValueQuery>;
+
+    /// The anchored coinflips.
+    #[pallet::storage]
+    pub type Flips<T> = StorageMap<_, Twox64Concat, ChallengeId, Flip>;
+
+    /// Who has reported.
+    #[pallet::storage]
+    pub type Tallies<T> = StorageMap<_, Twox64Concat, ChallengeId, Tally, ValueQuery>;
+
+    /// The accepted reports, by challenge and attestor.
+    #[pallet::storage]
+    pub type Reports<T: Config> = StorageDoubleMap<
+        _,
+        Twox64Concat,
+        ChallengeId,
+        Blake2_128Concat,
+        T::AccountId,
+        ReportRecord,
+    >;
+
+    /// How the closed challenges were settled.
+    #[pallet::storage]
+    pub type Settlements<T: Config> =
+        StorageMap<_, Twox64Concat, ChallengeId, Settlement<T::AccountId>>;
+
+    /// The open challenge of each hosting that has one.
+    #[pallet::storage]
+    pub type Running<T> = StorageMap<_, Twox64Concat, HostingId, ChallengeId>;
+
+    /// The hostings that wait for a challenge, with the block of the last event that made them
+    /// ready.
+    #[pallet::storage]
+    pub type Waiting<T> = StorageMap<_, Twox64Concat, HostingId, BlockNumber>;
+
+    /// The hostings that wait, in the order in which they are drawn: by the block of that event,
+    /// then by id.
+    #[pallet::storage]
+    pub type Queue<T> = StorageMap<_, Identity, Place, ()>;
+
+    /// What is due when: challenges by a clock.
+    #[pallet::storage]
+    pub type Agenda<T> = StorageDoubleMap<_, Identity, Clock, Identity, Place, ()>;
+
+    /// Blocks with room since genesis: under 90 % of the weight and length for normal transactions
+    /// used.
+    #[pallet::storage]
+    pub type Rooms<T> = StorageValue<_, u64, ValueQuery>;
+
+    /// The medians of each hosting's last challenges, oldest first.
+    #[pallet::storage]
+    pub type History<T> = StorageMap<
+        _,
+        Twox64Concat,
+        HostingId,
+        BoundedVec<HistoryEntry, ConstU32<MAX_HISTORY>>,
+        ValueQuery,
+    >;
+
+    /// The last heads of each hosting's feed whose signature was verified, oldest first.
+    #[pallet::storage]
+    pub type VerifiedHeads<T> = StorageMap<
+        _,
+        Twox64Concat,
+        HostingId,
+        BoundedVec<Head, ConstU32<MAX_HEADS>>,
+        ValueQuery,
+    >;
+
+    /// The durations and counts at genesis.
+    #[pallet::genesis_config]
+    #[derive(frame::prelude::DefaultNoBound)]
+    pub struct GenesisConfig<T: Config> {
+        /// The timing; production values by default.
+        pub timing: Timing,
+        /// Nothing.
+        #[serde(skip)]
+        pub _config: core::marker::PhantomData<T>,
+    }
+
+    #[pallet::genesis_build]
+    impl<T: Config> BuildGenesisConfig for GenesisConfig<T> {
+        fn build(&self) {
+            if let Err(fault) = self.timing.check() {
+                panic!("the timing at genesis cannot work: {fault:?}");
+            }
+            CurrentTiming::<T>::put(self.timing);
+        }
+    }
+
+    /// What happened.
+    #[pallet::event]
+    #[pallet::generate_deposit(pub(super) fn deposit_event)]
+    pub enum Event<T: Config> {
+        /// Root set the durations and counts of challenges to come.
+        TimingSet {
+            /// The new ones.
+            timing: Timing,
+        },
+        /// A challenge started: its coinflip begins.
+        ChallengeStarted {
+            /// Its id.
+            id: ChallengeId,
+            /// Which hosting is audited.
+            hosting: HostingId,
+            /// Who hosts.
+            hoster: T::AccountId,
+            /// Who audits, ascending by session key.
+            roster: PerMember<Member<T::AccountId>>,
+            /// S: the block in which it started, this one.
+            block: BlockNumber,
+            /// END: from this timestamp on, reports are taken.
+            end_ms: u64,
+            /// The chain's randomness with which the roster was drawn.
+            randomness: Hash,
+        },
+        /// A coinflip was anchored: the audits begin.
+        FlipAnchored {
+            /// Of which challenge.
+            id: ChallengeId,
+            /// Which attempt.
+            attempt: u32,
+            /// The anchored attempt's topic.
+            topic: Hash,
+            /// What all echoes signed.
+            root: Hash,
+            /// R: the shared randomness.
+            randomness: Hash,
+            /// Who anchored it.
+            by: T::AccountId,
+        },
+        /// A member came with an anchor after another; nothing changed.
+        FlipAnchoredLate {
+            /// To which challenge.
+            id: ChallengeId,
+            /// Who.
+            by: T::AccountId,
+        },
+        /// Reports are taken from now on.
+        ReportsOpened {
+            /// Of which challenge.
+            id: ChallengeId,
+            /// Until when.
+            deadline: Deadline,
+        },
+        /// A report was accepted.
+        Reported {
+            /// On which challenge.
+            id: ChallengeId,
+            /// By whom.
+            attestor: T::AccountId,
+            /// What was reported.
+            outcome: ReportedOutcome,
+        },
+        /// A challenge was settled.
+        ChallengeClosed {
+            /// Which.
+            id: ChallengeId,
+            /// How it ended.
+            outcome: Verdict,
+            /// The medians over the Served reports.
+            medians: Medians,
+            /// Who was paid.
+            paid: Payments<T::AccountId>,
+            /// Who did not report, and paid for that.
+            absent: PerMember<Absence<T::AccountId>>,
+        },
+        /// A closed challenge was removed from storage.
+        ChallengePruned {
+            /// Which.
+            id: ChallengeId,
+        },
+    }
+
+    /// Why a call was refused.
+    #[pallet::error]
+    #[derive(PartialEq, Eq)]
+    pub enum Error<T> {
+        /// A duration or a number of blocks is zero where it must not be, or beyond all reason.
+        TimingOutOfRange,
+        /// The block time is fixed at genesis.
+        TimingBlockTime,
+        /// `flip_ms` has no room for one attempt of the coinflip and its anchoring.
+        TimingFlip,
+        /// `tail_ms` is shorter than the time-out of a chunk.
+        TimingTail,
+        /// No room is left for audits after a fallback flip.
+        TimingWindow,
+        /// The roster is empty or above 32, or `min_active` is zero or above it.
+        TimingRoster,
+        /// The chunks are none or above 100, or `proved` is zero or above them.
+        TimingChunks,
+        /// The jitter of the slots is wider than a slot.
+        TimingSchedule,
+
+        /// There is no challenge with this id, or none any more.
+        UnknownChallenge,
+        /// The sender is not in the challenge's roster.
+        NotInRoster,
+
+        /// Retries of the coinflip do not exist yet: only attempt 0 can be anchored.
+        AttemptUnavailable,
+        /// The hash of the start block is known only in the next block.
+        StartHashUnknown,
+        /// The time for anchoring is over.
+        FlipOver,
+        /// The coinflip is anchored, and the sender has used its one free late anchor.
+        AlreadyAnchored,
+        /// The number of openings is not that of the roster.
+        OpeningCount,
+        /// The number of echoes is not that of the roster.
+        EchoCount,
+        /// An echo is not its member's signature over the root that follows from the openings.
+        WrongEcho,
+
+        /// Reports are not taken yet.
+        ReportsNotOpen,
+        /// The time for reports is over.
+        ReportsOver,
+        /// The sender has reported.
+        AlreadyReported,
+        /// w and audit key are not those that the sender committed to.
+        WrongSecrets,
+        /// The binding is not the audit key's signature for this topic, sender and body.
+        WrongBinding,
+        /// The measured fellow attestors do not ascend, or one is not in the roster, or oneself.
+        WrongPeers,
+        /// The figure that was drawn is not there or zero, the other one is, or the percentiles do
+        /// not ascend.
+        WrongMetrics,
+        /// The demanded chunk was not drawn.
+        DemandNotDrawn,
+        /// Demands do not exist yet.
+        DemandUnavailable,
+        /// The receipt is too long, of another length than its entries ask for, or has too many.
+        ReceiptMalformed,
+        /// The receipt has an unknown version.
+        ReceiptVersion,
+        /// The receipt names a chunk twice.
+        ReceiptRepeatsChunk,
+        /// The receipt is not signed by the hoster.
+        ReceiptSignature,
+        /// The receipt is for another feed.
+        ReceiptFeed,
+        /// The receipt is for another client than the audit key.
+        ReceiptClient,
+        /// The receipt is for another fork than the vouched one.
+        ReceiptFork,
+        /// The receipt's head is shorter than what was vouched for.
+        ReceiptLength,
+        /// The receipt is not the first one of its session.
+        ReceiptSequence,
+        /// The session was not opened at the audit moment.
+        ReceiptOpened,
+        /// The receipt was issued before its session was opened.
+        ReceiptIssued,
+        /// The receipt has fewer chunks than were drawn.
+        ReceiptTooFewChunks,
+        /// The receipt lacks a drawn chunk that has to be proved.
+        ReceiptLacksChunk,
+        /// The feed's signer did not sign the receipt's head.
+        HeadSignature,
+        /// The number of sizes is not that of the chunks to prove.
+        ProofSizes,
+        /// The multiproof has too few or too many nodes.
+        ProofNodes,
+        /// The multiproof's indices or sums are out of range.
+        ProofRange,
+        /// The multiproof gives another tree hash than the receipt's.
+        ProofTreeHash,
+        /// The challenge has no audit moment for the sender.
+        NoMoment,
+
+        /// Reports are still awaited.
+        NotClosable,
+        /// The challenge is closed.
+        AlreadyClosed,
+    }
+
+    #[pallet::hooks]
+    impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+        fn on_initialize(_: BlockNumberFor<T>) -> Weight {
+            T::WeightInfo::on_initialize(Self::store_start_hashes())
+        }
+
+        fn on_poll(_: BlockNumberFor<T>, meter: &mut WeightMeter) {
+            Self::work_off_agenda(meter);
+            Self::start_waiting(meter);
+        }
+
+        fn on_finalize(_: BlockNumberFor<T>) {
+            Self::count_room();
+        }
+
+        fn integrity_test() {
+            assert!(T::MaxStarts::get() > 0, "no challenge would ever start");
+            assert!(
+                T::MaxDue::get() >= 4 * T::MaxStarts::get(),
+                "a started challenge is due four times: flip, window, closing, pruning"
+            );
+        }
+
+        #[cfg(feature = "try-runtime")]
+        fn try_state(_: BlockNumberFor<T>) -> Result<(), frame::try_runtime::TryRuntimeError> {
+            Self::do_try_state()
+        }
+    }
+
+    #[pallet::call]
+    impl<T: Config> Pallet<T> {
+        /// Sets the durations and counts of challenges to come; by root. Refuses values that cannot
+        /// work, and another block time.
+        #[pallet::call_index(0)]
+        #[pallet::weight(T::WeightInfo::set_timing())]
+        pub fn set_timing(origin: OriginFor<T>, timing: Timing) -> DispatchResult {
+            ensure_root(origin)?;
+            timing.check().map_err(Error::<T>::from)?;
+            let block_ms = CurrentTiming::<T>::get().block_ms;
+            ensure!(timing.block_ms == block_ms, Error::<T>::TimingBlockTime);
+            CurrentTiming::<T>::put(timing);
+            Self::deposit_event(Event::TimingSet { timing });
+            Ok(())
+        }
+
+        /// Anchors the coinflip: every opening and every echo, in roster order; by a member of the
+        /// roster (challenge.md §2.2). Free of charge; so is a late one, once per member, though
+        /// nothing in it is looked at.
+        #[pallet::call_index(1)]
+        #[pallet::weight(T::WeightInfo::anchor_flip(openings.len() as u32))]
+        pub fn anchor_flip(
+            origin: OriginFor<T>,
+            id: ChallengeId,
+            attempt: u32,
+            openings: BoundedVec<Opening, ConstU32<MAX_ATTESTORS>>,
+            echoes: BoundedVec<Signature, ConstU32<MAX_ATTESTORS>>,
+        ) -> DispatchResultWithPostInfo {
+            let who = ensure_signed(origin)?;
+            Self::do_anchor_flip(who, id, attempt, &openings, &echoes)
+        }
+
+        /// Reports on an audit; by an active attestor, once, from END until D (challenge.md §4).
+        /// Free of charge. The last report settles the challenge.
+        #[pallet::call_index(3)]
+        #[pallet::weight(
+            T::WeightInfo::submit_report(report.encoded_size() as u32)
+                .saturating_add(T::WeightInfo::settle())
+        )]
+        pub fn submit_report(
+            origin: OriginFor<T>,
+            id: ChallengeId,
+            report: Box<Report>,
+        ) -> DispatchResultWithPostInfo {
+            let who = ensure_signed(origin)?;
+            Self::do_submit_report(who, id, &report)
+        }
+
+        /// Settles a challenge after D; by anybody, who gets a tenth of the absence fees.
+        #[pallet::call_index(6)]
+        #[pallet::weight(T::WeightInfo::settle())]
+        pub fn close_challenge(origin: OriginFor<T>, id: ChallengeId) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_close_challenge(who, id)
+        }
+    }
+}

@@ -1,0 +1,535 @@
+//! What the pallet stores, and what its calls and events carry.
+
+use alloc::vec::Vec;
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use datdot_primitives::{
+    draws::MAX_ATTESTORS,
+    head::{Feed, Head},
+    report::{Metrics, PeerMetrics, Reason, MAX_PEERS},
+    Hash, PublicKey,
+};
+use frame::{
+    deps::sp_core::ConstU32,
+    prelude::{BoundedVec, Debug, TypeInfo},
+};
+use pallet_hosting::{HostingId, Terms};
+
+use crate::timing::Timing;
+
+/// Numbers a challenge, from 0 on.
+pub type ChallengeId = u64;
+/// Money, in the smallest unit.
+pub type Balance = u128;
+/// Number of a block of the chain.
+pub type BlockNumber = u32;
+
+/// The most attestors in one challenge.
+pub const MAX_ROSTER: u32 = MAX_ATTESTORS;
+/// Payments of one settlement: each attestor, the hoster, the closer.
+pub const MAX_PAYMENTS: u32 = MAX_ROSTER + 2;
+/// Settled challenges whose medians are kept for each hosting.
+pub const MAX_HISTORY: u32 = 32;
+/// Verified heads that are remembered for each feed.
+pub const MAX_HEADS: u32 = 8;
+
+/// One entry per member of the roster, in its order.
+pub type PerMember<Item> = BoundedVec<Item, ConstU32<MAX_ROSTER>>;
+
+/// A drawn attestor, as it was at the start of the challenge.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Member<AccountId> {
+    /// Its account.
+    pub account: AccountId,
+    /// Its session key; rosters ascend by it.
+    pub session_key: PublicKey,
+}
+
+/// When reports end: D. Whichever comes first.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct Deadline {
+    /// Reports end when so many blocks with room have been counted since genesis.
+    pub rooms: u64,
+    /// Reports end with this block, congested or not.
+    pub block: BlockNumber,
+}
+
+impl Deadline {
+    /// Whether it has passed in `block`, before which `rooms` blocks with room were counted.
+    pub const fn has_passed(&self, rooms: u64, block: BlockNumber) -> bool {
+        rooms >= self.rooms || block >= self.block
+    }
+}
+
+/// How a challenge ended (challenge.md §6).
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub enum Verdict {
+    /// More than half of the active attestors were served.
+    Passed,
+    /// More than half of the active attestors were not served.
+    Failed,
+    /// Neither.
+    Inconclusive,
+    /// There was no shared randomness.
+    Void,
+}
+
+/// Where a challenge is in its life.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub enum Stage {
+    /// The coinflip runs, from the start until an anchor or T0 + flip_ms.
+    Flip,
+    /// Attestors audit at their moments, until T0 + window_ms.
+    Audit,
+    /// Reports are taken.
+    Report {
+        /// The first block with a timestamp at or after T0 + window_ms.
+        since: BlockNumber,
+        /// Until when.
+        deadline: Deadline,
+    },
+    /// Settled.
+    Closed {
+        /// In this block.
+        at: BlockNumber,
+        /// With this outcome.
+        outcome: Verdict,
+    },
+}
+
+/// A challenge: what was so at its start, and its stage.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Challenge<AccountId> {
+    /// Which hosting is audited.
+    pub hosting: HostingId,
+    /// Who hosts.
+    pub hoster: AccountId,
+    /// Who pays.
+    pub sponsor: AccountId,
+    /// The hoster's Noise key.
+    pub noise_key: PublicKey,
+    /// The feed.
+    pub feed: Feed,
+    /// What sponsor and hoster agreed on.
+    pub terms: Terms<Balance>,
+    /// The fork that the hoster vouched for.
+    pub fork: u64,
+    /// L*: the length that the hoster vouched for.
+    pub length: u64,
+    /// S: the block in which it started.
+    pub block: BlockNumber,
+    /// T0: the timestamp of S.
+    pub t0: u64,
+    /// The durations and counts that hold for it.
+    pub timing: Timing,
+    /// The chain's randomness with which the roster was drawn.
+    pub randomness: Hash,
+    /// Who audits, ascending by session key.
+    pub roster: PerMember<Member<AccountId>>,
+    /// Where it is in its life.
+    pub stage: Stage,
+}
+
+impl<AccountId: PartialEq> Challenge<AccountId> {
+    /// END: from this timestamp on, reports are taken.
+    pub const fn end_ms(&self) -> u64 {
+        self.t0 + self.timing.window_ms
+    }
+
+    /// From this timestamp on, nothing is anchored.
+    pub const fn flip_end_ms(&self) -> u64 {
+        self.t0 + self.timing.flip_ms
+    }
+
+    /// The place of an account in the roster.
+    pub fn index_of(&self, account: &AccountId) -> Option<usize> {
+        self.roster.iter().position(|member| member.account == *account)
+    }
+
+    /// Whether it is not yet settled.
+    pub const fn is_open(&self) -> bool {
+        !matches!(self.stage, Stage::Closed { .. })
+    }
+}
+
+/// The anchored coinflip of a challenge.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Flip {
+    /// Which attempt; 0, as retries do not exist yet.
+    pub attempt: u32,
+    /// The run's topic.
+    pub topic: Hash,
+    /// What all echoes signed.
+    pub root: Hash,
+    /// R: the shared randomness.
+    pub randomness: Hash,
+    /// Each active member's z, in roster order.
+    pub commitments: PerMember<Hash>,
+    /// The block in which it was anchored.
+    pub block: BlockNumber,
+    /// The place in the roster of the member who anchored it.
+    pub by: u8,
+    /// Members who came late with an anchor of their own, free of charge: bit i for index i.
+    pub late: u32,
+}
+
+/// Who has reported, and what.
+#[derive(
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct Tally {
+    /// Bit i: the member at place i has reported.
+    pub reported: u32,
+    /// How many reported that they were served.
+    pub served: u32,
+    /// How many reported that they were not.
+    pub failed: u32,
+}
+
+/// What is kept of an accepted report; the whole of it is in the extrinsic.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct ReportRecord {
+    /// The block that took it.
+    pub block: BlockNumber,
+    /// Its extrinsic's place in that block.
+    pub extrinsic: u32,
+    /// Bytes of the report's encoding.
+    pub bytes: u32,
+    /// The opened secret.
+    pub w: Hash,
+    /// The client's key in the audited session.
+    pub audit_key: PublicKey,
+    /// The audit moment that follows from R and w, in milliseconds since 1970.
+    pub moment_ms: u64,
+    /// Whether the session was drawn to be windowed (throughput) and not sequential (latency).
+    pub windowed: bool,
+    /// What was reported.
+    pub outcome: ReportedOutcome,
+    /// What was measured of fellow attestors.
+    pub peers: BoundedVec<PeerMetrics, ConstU32<MAX_PEERS>>,
+}
+
+/// What is kept of a report's outcome.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub enum ReportedOutcome {
+    /// The hoster served.
+    Served(ServedRecord),
+    /// It did not.
+    Failed {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// What is kept of a receipt and its metrics.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct ServedRecord {
+    /// The head that the receipt names.
+    pub head: Head,
+    /// The session's id.
+    pub session: Hash,
+    /// Which receipt of the session it was.
+    pub sequence: u32,
+    /// When the session began, by the hoster's clock.
+    pub opened_ms: u64,
+    /// When the receipt was signed, by the hoster's clock.
+    pub issued_ms: u64,
+    /// Chunks in the receipt.
+    pub chunks: u32,
+    /// Chunks that the report proved.
+    pub proved: u32,
+    /// How fast it was.
+    pub metrics: Metrics,
+}
+
+/// The nearest-rank median of one figure.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct Median {
+    /// The median; microseconds, bytes per second, or a number, as the figure is.
+    pub value: u64,
+    /// Of how many reports.
+    pub reports: u32,
+}
+
+/// The medians over the Served reports of a challenge; `None` where no report has the figure.
+#[derive(
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct Medians {
+    /// Until TCP stood.
+    pub connect_us: Option<Median>,
+    /// Noise handshake.
+    pub handshake_us: Option<Median>,
+    /// From the first request to the first chunk.
+    pub first_chunk_us: Option<Median>,
+    /// Median latency of a chunk, of sequential sessions.
+    pub latency_p50_us: Option<Median>,
+    /// 90th percentile of the latency.
+    pub latency_p90_us: Option<Median>,
+    /// 99th percentile of the latency.
+    pub latency_p99_us: Option<Median>,
+    /// Greatest latency.
+    pub latency_max_us: Option<Median>,
+    /// Bytes per second, of windowed sessions.
+    pub throughput: Option<Median>,
+    /// Chunks that came too late.
+    pub timeouts: Option<Median>,
+    /// Median latency of the observed session.
+    pub observed_latency_p50_us: Option<Median>,
+    /// Bytes per second of the observed session.
+    pub observed_throughput: Option<Median>,
+}
+
+/// A settled challenge in the history of its hosting.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct HistoryEntry {
+    /// Which challenge.
+    pub challenge: ChallengeId,
+    /// How it ended.
+    pub outcome: Verdict,
+    /// Its medians.
+    pub medians: Medians,
+}
+
+/// For what somebody is paid.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub enum PaymentKind {
+    /// The hoster, for serving.
+    Hosting,
+    /// An attestor, for its report.
+    Report,
+    /// Who closed the challenge, out of the absence fees.
+    Closing,
+}
+
+/// One payment of a settlement.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Payment<AccountId> {
+    /// To whom.
+    pub account: AccountId,
+    /// For what.
+    pub kind: PaymentKind,
+    /// How much.
+    pub amount: Balance,
+}
+
+/// The payments of one settlement: the hoster, then the attestors in roster order, then the
+/// closer; only those who get something.
+pub type Payments<AccountId> = BoundedVec<Payment<AccountId>, ConstU32<MAX_PAYMENTS>>;
+
+/// An attestor who did not report.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Absence<AccountId> {
+    /// Who.
+    pub account: AccountId,
+    /// What it paid out of its bond.
+    pub fee: Balance,
+}
+
+/// How a challenge was settled, and why so.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Settlement<AccountId> {
+    /// The outcome.
+    pub outcome: Verdict,
+    /// X': the active attestors.
+    pub active: u32,
+    /// How many of them were served.
+    pub served: u32,
+    /// How many were not.
+    pub failed: u32,
+    /// The medians of their figures.
+    pub medians: Medians,
+    /// Who was paid.
+    pub paid: Payments<AccountId>,
+    /// Who was absent.
+    pub absent: PerMember<Absence<AccountId>>,
+    /// What of the absence fees was burnt.
+    pub burnt: Balance,
+    /// What of the absence fees went to the hosting's escrow.
+    pub to_escrow: Balance,
+    /// What of the hoster's reward was not earned, and is burnt when the hosting ends.
+    pub forfeited: Balance,
+}
+
+/// By what the entries of an agenda are ordered.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub enum Clock {
+    /// Milliseconds since 1970: ends of the flip and of the window.
+    Time,
+    /// Blocks with room since genesis: closing.
+    Rooms,
+    /// Blocks: closing at the latest, and pruning.
+    Blocks,
+}
+
+/// A place in an ordered queue: what it is ordered by, then an id, both big-endian, so that the
+/// order of the storage keys is the order of the numbers.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct Place {
+    /// What comes first: a time, a count, or a block, big-endian.
+    pub order: [u8; 8],
+    /// Of a challenge or hosting, big-endian.
+    pub id: [u8; 8],
+}
+
+impl Place {
+    /// The place of `id` among those ordered by `order`.
+    pub const fn new(order: u64, id: u64) -> Self {
+        Self { order: order.to_be_bytes(), id: id.to_be_bytes() }
+    }
+
+    /// What it is ordered by.
+    pub const fn order(&self) -> u64 {
+        u64::from_be_bytes(self.order)
+    }
+
+    /// Of what it is the place.
+    pub const fn id(&self) -> u64 {
+        u64::from_be_bytes(self.id)
+    }
+}
+
+/// An open challenge of an account, as the runtime API tells it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
+pub struct OpenChallenge {
+    /// Which.
+    pub id: ChallengeId,
+    /// The account's place in its roster; `None` for its hoster.
+    pub index: Option<u8>,
+    /// Where the challenge is in its life.
+    pub stage: Stage,
+    /// Whether the account has reported.
+    pub reported: bool,
+}
+
+/// The nearest-rank median of some figures, which it sorts.
+pub fn median(mut figures: Vec<u64>) -> Option<Median> {
+    figures.sort_unstable();
+    let middle = figures.len().checked_sub(1)? / 2;
+    Some(Median { value: *figures.get(middle)?, reports: figures.len() as u32 })
+}

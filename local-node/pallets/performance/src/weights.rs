@@ -1,0 +1,115 @@
+//! What the calls and hooks cost: conservative constants, until they are benchmarked.
+
+use frame::weights_prelude::*;
+
+/// The weights of this pallet.
+pub trait WeightInfo {
+    /// `set_timing`.
+    fn set_timing() -> Weight;
+    /// `anchor_flip` with a roster of `members`.
+    fn anchor_flip(members: u32) -> Weight;
+    /// `anchor_flip` after another member's.
+    fn anchor_flip_late() -> Weight;
+    /// `submit_report` that does not settle the challenge, of `bytes`.
+    fn submit_report(bytes: u32) -> Weight;
+    /// The settlement of a challenge with a full roster.
+    fn settle() -> Weight;
+    /// `on_initialize` after `started` challenges, and `on_finalize`.
+    fn on_initialize(started: u32) -> Weight;
+    /// One look at an agenda or at the queue of hostings.
+    fn look() -> Weight;
+    /// Opening the reports of a challenge.
+    fn open_reports() -> Weight;
+    /// Drawing and starting a challenge with a full roster.
+    fn start() -> Weight;
+    /// Removing a challenge with a full roster.
+    fn prune() -> Weight;
+}
+
+/// Microseconds of computing.
+const fn micros(micros: u64) -> Weight {
+    Weight::from_parts(micros * 1_000_000, 0)
+}
+
+/// The constants, with the runtime's cost of storage.
+pub struct Conservative<T>(PhantomData<T>);
+
+impl<T: frame_system::Config> WeightInfo for Conservative<T> {
+    fn set_timing() -> Weight {
+        micros(20).saturating_add(T::DbWeight::get().reads_writes(1, 1))
+    }
+
+    fn anchor_flip(members: u32) -> Weight {
+        micros(100 + 120 * u64::from(members)).saturating_add(T::DbWeight::get().reads_writes(5, 3))
+    }
+
+    fn anchor_flip_late() -> Weight {
+        micros(50).saturating_add(T::DbWeight::get().reads_writes(3, 1))
+    }
+
+    fn submit_report(bytes: u32) -> Weight {
+        micros(2_500 + u64::from(bytes) / 50)
+            .saturating_add(T::DbWeight::get().reads_writes(8, 6))
+    }
+
+    fn settle() -> Weight {
+        // Per member: a report read, a payment, the engagement ended.
+        micros(2_500).saturating_add(T::DbWeight::get().reads_writes(20 + 6 * 32, 20 + 6 * 32))
+    }
+
+    fn on_initialize(started: u32) -> Weight {
+        micros(20).saturating_add(
+            T::DbWeight::get().reads_writes(4, 2 + u64::from(started)),
+        )
+    }
+
+    fn look() -> Weight {
+        micros(20).saturating_add(T::DbWeight::get().reads(4))
+    }
+
+    fn open_reports() -> Weight {
+        micros(50).saturating_add(T::DbWeight::get().reads_writes(2, 4))
+    }
+
+    fn start() -> Weight {
+        // Per member: its place, account and key read, the engagement begun.
+        micros(1_500).saturating_add(T::DbWeight::get().reads_writes(20 + 6 * 34, 10 + 4 * 32))
+    }
+
+    fn prune() -> Weight {
+        micros(500).saturating_add(T::DbWeight::get().reads_writes(40, 40))
+    }
+}
+
+impl WeightInfo for () {
+    fn set_timing() -> Weight {
+        micros(20)
+    }
+    fn anchor_flip(members: u32) -> Weight {
+        micros(120 * u64::from(members))
+    }
+    fn anchor_flip_late() -> Weight {
+        micros(50)
+    }
+    fn submit_report(_: u32) -> Weight {
+        micros(2_500)
+    }
+    fn settle() -> Weight {
+        micros(2_500)
+    }
+    fn on_initialize(_: u32) -> Weight {
+        micros(20)
+    }
+    fn look() -> Weight {
+        micros(20)
+    }
+    fn open_reports() -> Weight {
+        micros(50)
+    }
+    fn start() -> Weight {
+        micros(1_500)
+    }
+    fn prune() -> Weight {
+        micros(500)
+    }
+}
