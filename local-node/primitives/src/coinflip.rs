@@ -98,10 +98,10 @@ pub struct Opening {
     pub x: Hash,
 }
 
-/// What an anchored flip fixes.
+/// What a flip fixes, whether it was anchored or fell back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
 pub struct Anchored {
-    /// The root that all echoed.
+    /// The root over all commitments.
     pub root: Hash,
     /// R.
     pub result: Hash,
@@ -156,13 +156,13 @@ pub fn verify_anchor(
     })
 }
 
-/// Root of the fallback, over the z of the active in roster order (coinflip.md §5).
-pub fn fallback_root(topic: &Hash, commitments: &[Hash]) -> Hash {
+/// Root and R of the fallback: the root over the z of the active, in roster order, mixed with the
+/// chain's randomness (coinflip.md §5).
+pub fn fallback(topic: &Hash, commitments: &[Hash], randomness: &Hash) -> Anchored {
     let count = (commitments.len() as u32).to_le_bytes();
-    hash(&[&tags::ROOT, topic, &count, commitments.as_flattened()])
-}
-
-/// R of the fallback, from the chain's randomness (coinflip.md §5).
-pub fn fallback_result(topic: &Hash, root: &Hash, randomness: &Hash) -> Hash {
-    hash(&[&tags::MIX, topic, root, randomness])
+    let root = hash(&[&tags::ROOT, topic, &count, commitments.as_flattened()]);
+    Anchored {
+        root,
+        result: hash(&[&tags::MIX, topic, &root, randomness]),
+    }
 }

@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+pub mod api;
 pub mod coinflip;
 pub mod draws;
 pub mod hash;

@@ -5,7 +5,7 @@ use crate::{
     head::Head,
     keys, Hash, PublicKey, Signature,
 };
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::vec::Vec;
 use codec::{Decode, Encode};
 use scale_info::TypeInfo;
 
@@ -52,23 +52,19 @@ pub struct Receipt {
     pub issued: u64,
     /// Bytes of the chunks below.
     pub bytes: u64,
-    /// Distinct chunks, in the order first served.
+    /// The chunks in the order first served; that they are distinct is a rule of the report.
     pub entries: Vec<Entry>,
 }
 
 /// Why a receipt is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
 pub enum ReceiptError {
-    /// It is longer than [`MAX_BYTES`].
-    TooLong,
     /// The version is not [`VERSION`].
     UnknownVersion,
     /// It names more than [`MAX_ENTRIES`] entries.
     TooManyEntries,
     /// Its length is not the one that its count of entries asks for.
     WrongLength,
-    /// Two entries have one index.
-    RepeatedEntry,
     /// The signature is not the hoster's.
     WrongSignature,
 }
@@ -87,9 +83,6 @@ impl Receipt {
     /// Reads `bytes` (body and signature) strictly, without verifying the signature. Each receipt
     /// has exactly one encoding.
     pub fn parse(bytes: &[u8]) -> Result<(Self, Signature), ReceiptError> {
-        if bytes.len() > MAX_BYTES as usize {
-            return Err(ReceiptError::TooLong);
-        }
         let mut input = Reader(bytes);
         if u8::from_le_bytes(input.take()?) != VERSION {
             return Err(ReceiptError::UnknownVersion);
@@ -114,16 +107,11 @@ impl Receipt {
             return Err(ReceiptError::WrongLength);
         }
         let mut entries = Vec::with_capacity(usize::from(count));
-        let mut seen = BTreeSet::new();
         for _ in 0..count {
-            let entry = Entry {
+            entries.push(Entry {
                 index: u64::from_le_bytes(input.take()?),
                 leaf: input.take()?,
-            };
-            if !seen.insert(entry.index) {
-                return Err(ReceiptError::RepeatedEntry);
-            }
-            entries.push(entry);
+            });
         }
         let signature = input.take()?;
         let receipt = Self {
@@ -140,8 +128,8 @@ impl Receipt {
         Ok((receipt, signature))
     }
 
-    /// The body, as it is signed and sent. It can be read back if the entries are distinct and at
-    /// most [`MAX_ENTRIES`].
+    /// The body, as it is signed and sent. It can be read back if there are at most
+    /// [`MAX_ENTRIES`].
     pub fn body(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(HEADER_BYTES + self.entries.len() * ENTRY_BYTES);
         body.push(VERSION);

@@ -11,7 +11,7 @@ use crate::{
     tree::Node,
     AccountBytes, Hash, PublicKey, Signature,
 };
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 use bounded_collections::{BoundedVec, ConstU32};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
@@ -283,6 +283,8 @@ pub enum ReportError {
     WrongSecrets,
     /// The binding is not the audit key's for this topic, account and body (rule 2).
     WrongBinding,
+    /// The peers do not ascend, or one is oneself or not in the roster.
+    WrongPeers,
     /// The demanded chunk was not drawn (rule 3).
     DemandNotDrawn,
     /// The receipt cannot be read, or the hoster did not sign it (rule 4).
@@ -301,6 +303,8 @@ pub enum ReportError {
     WrongMoment,
     /// The receipt was issued before its session was opened (rule 4).
     IssuedTooEarly,
+    /// Two entries of the receipt have one index (rule 4).
+    RepeatedEntry,
     /// The receipt has fewer entries than chunks were drawn (rule 4).
     TooFewEntries,
     /// The receipt lacks a chunk that has to be proved (rule 4).
@@ -314,8 +318,6 @@ pub enum ReportError {
     /// Not exactly the figure that was drawn is there, or it is zero, or its percentiles do not
     /// ascend (rule 6).
     WrongMetrics,
-    /// The peers do not ascend, or one is oneself or not in the roster.
-    WrongPeers,
     /// The challenge has no moment for the reporter.
     Moment(MomentError),
 }
@@ -330,8 +332,8 @@ pub fn binding_message(topic: &Hash, account: &AccountBytes, body: &Body) -> Vec
     ])
 }
 
-/// All checks of challenge.md §4 that need no storage, cheap ones first. That the sender is active
-/// and has not reported, and the deposit for a demand, are left to the caller.
+/// All checks of challenge.md §4 that need no storage, in its order. That the sender is active and
+/// has not reported, and the deposit for a demand, are left to the caller.
 ///
 /// `verified_before`: whether exactly this head of the feed was verified before, which spares its
 /// signature.
@@ -340,11 +342,13 @@ pub fn check(
     expected: &Expected,
     verified_before: impl FnOnce(&Head) -> bool,
 ) -> Result<Checked, ReportError> {
-    let Expected {
-        topic, session_key, ..
-    } = expected;
+    let (topic, session_key) = (&expected.topic, &expected.session_key);
     if commitment_z(topic, session_key, &report.w, &report.audit_key) != expected.z {
         return Err(ReportError::WrongSecrets);
+    }
+    let message = binding_message(topic, &expected.account, &report.body);
+    if !keys::verify(&report.audit_key, &message, &report.binding) {
+        return Err(ReportError::WrongBinding);
     }
     check_peers(&report.body.peers, expected)?;
     let opened = Opened {
@@ -362,13 +366,6 @@ pub fn check(
         )
         .map_err(ReportError::Moment)?;
     let drawn = opened.drawn_chunks(expected.length, expected.chunks);
-    if let Outcome::Served(served) = &report.body.outcome {
-        check_metrics(&served.metrics, opened.habit().windowed)?;
-    }
-    let message = binding_message(topic, &expected.account, &report.body);
-    if !keys::verify(&report.audit_key, &message, &report.binding) {
-        return Err(ReportError::WrongBinding);
-    }
     let head = match &report.body.outcome {
         Outcome::Failed(failure) => {
             if failure.demand.is_some_and(|chunk| !drawn.contains(&chunk)) {
@@ -378,7 +375,8 @@ pub fn check(
         }
         Outcome::Served(served) => {
             let receipt = check_receipt(served, expected, &report.audit_key, moment_ms, &drawn)?;
-            check_proof(served, expected, &receipt, &drawn)?;
+            let proved = drawn.len().min(expected.proved as usize);
+            let leaves = leaves_of(&receipt, &drawn[..proved])?;
             if !verified_before(&receipt.head)
                 && !expected
                     .feed
@@ -386,6 +384,8 @@ pub fn check(
             {
                 return Err(ReportError::WrongHeadSignature);
             }
+            check_proof(served, &receipt.head, &leaves)?;
+            check_metrics(&served.metrics, opened.habit().windowed)?;
             Some(receipt.head)
         }
     };
@@ -444,30 +444,32 @@ fn check_receipt(
     if receipt.opened > receipt.issued {
         return Err(ReportError::IssuedTooEarly);
     }
-    if receipt.entries.len() < drawn.len() {
+    let indices: BTreeSet<u64> = receipt.entries.iter().map(|entry| entry.index).collect();
+    if indices.len() != receipt.entries.len() {
+        return Err(ReportError::RepeatedEntry);
+    }
+    if indices.len() < drawn.len() {
         return Err(ReportError::TooFewEntries);
     }
     Ok(receipt)
 }
 
-/// Rule 5: the leaf hashes of the first min(K, N') drawn chunks give the receipt's tree hash.
-fn check_proof(
-    served: &Served,
-    expected: &Expected,
-    receipt: &Receipt,
-    drawn: &[u64],
-) -> Result<(), ReportError> {
-    let mut leaves = drawn
+/// Rule 4: the receipt's leaf hashes of the chunks to prove, ascending by index.
+fn leaves_of(receipt: &Receipt, proved: &[u64]) -> Result<Vec<(u64, Hash)>, ReportError> {
+    let mut leaves = proved
         .iter()
-        .take(expected.proved as usize)
         .map(|&chunk| Some((chunk, receipt.leaf(chunk)?)))
         .collect::<Option<Vec<_>>>()
         .ok_or(ReportError::ChunkMissing)?;
     leaves.sort_unstable();
-    let tree_hash =
-        multiproof::tree_hash_of(receipt.head.length, &leaves, &served.sizes, &served.nodes)
-            .map_err(ReportError::Multiproof)?;
-    if tree_hash != receipt.head.tree_hash {
+    Ok(leaves)
+}
+
+/// Rule 5: the leaf hashes give the head's tree hash.
+fn check_proof(served: &Served, head: &Head, leaves: &[(u64, Hash)]) -> Result<(), ReportError> {
+    let tree_hash = multiproof::tree_hash_of(head.length, leaves, &served.sizes, &served.nodes)
+        .map_err(ReportError::Multiproof)?;
+    if tree_hash != head.tree_hash {
         return Err(ReportError::WrongTreeHash);
     }
     Ok(())

@@ -6,7 +6,7 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 
 /// The longest feed whose nodes all have a number below 2^64.
-pub const MAX_LENGTH: u64 = 1 << 63;
+pub const MAX_LENGTH: u64 = (1 << 63) - 1;
 
 /// A node without its number, as proofs carry it (challenge.md §4).
 #[derive(
@@ -58,7 +58,6 @@ pub struct Run {
 impl Run {
     /// Number of the root over this run.
     pub fn root_index(&self) -> u64 {
-        // Written so that no step passes 2^64 even for a single root over MAX_LENGTH chunks.
         self.start * 2 + (self.count - 1)
     }
 
