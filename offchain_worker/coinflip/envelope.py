@@ -9,7 +9,7 @@ and shown to the chain; nothing is ever signed or sent on as a re-encoding.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -23,6 +23,9 @@ MAX_BULK_BYTES = 1 << 20
 MAX_BULK_FRAME = 1 << 16
 MAX_EVIDENCE_BYTES = 512
 BUNDLE_PER_MEMBER = 4
+
+Verify = Callable[[bytes, bytes, bytes], bool]
+"""(public key, message, signature) → whether it is valid; a simulator may remember answers."""
 
 _HEADER = struct.Struct("<B32sH")
 HEADER_BYTES = _HEADER.size
@@ -109,10 +112,10 @@ class SignedEnvelope:
         """The 64 bytes at the end."""
         return self.raw[-SIGNATURE_BYTES:]
 
-    def is_signed_by(self, public_key: bytes) -> bool:
-        """Whether the signature is that key's, by libsodium."""
+    def is_signed_by(self, public_key: bytes, verify_signature: Verify = verify) -> bool:
+        """Whether the signature is that key's; by libsodium unless told otherwise."""
         payload = signing_payload(self.kind, self.topic, public_key, self.body)
-        return verify(public_key, payload, self.signature)
+        return verify_signature(public_key, payload, self.signature)
 
     @cached_property
     def gives_up(self) -> bool:
@@ -183,6 +186,11 @@ class BulkData:
 Message = (
     SignedEnvelope | Hello | Need | Bundle | EvidenceMessage | Ping | Pong | BulkRequest | BulkData
 )
+
+
+def signed_length(kind: Kind) -> int:
+    """Bytes of a whole signed envelope of that kind."""
+    return HEADER_BYTES + SIGNED_BODY_BYTES[kind] + SIGNATURE_BYTES
 
 
 def signing_payload(kind: Kind, topic: bytes, public_key: bytes, body: bytes) -> bytes:
@@ -334,10 +342,9 @@ def _decode_bundle(body: bytes, flip: Flip) -> Bundle:
     envelopes = []
     at = 2
     for _ in range(count):
-        length = SIGNED_BODY_BYTES.get(body[at]) if at < len(body) else None
-        if length is None:
+        if at >= len(body) or body[at] not in SIGNED_BODY_BYTES:
             raise EnvelopeError("kind")
-        end = at + HEADER_BYTES + length + SIGNATURE_BYTES
+        end = at + signed_length(Kind(body[at]))
         envelopes.append(decode_signed(body[at:end], flip))
         at = end
     if at != len(body):

@@ -1,0 +1,231 @@
+"""The sign journal: what a member signed, and the secrets behind it, on disk before it is sent.
+
+coinflip.md §1. One SQLite file, WAL with synchronous=FULL, so that a commit is on disk when the
+call returns; readable by its owner only. After a restart the same bytes are sent again. The file
+remembers since when it exists: for a topic that began earlier and that it does not know, another
+journal may have been lost or be in use elsewhere, so it stays shut for that topic
+(`JournalLost`), and the worker stays silent.
+
+Every method blocks for a disk write; an event loop calls them in a thread. They may be called
+from any thread, one at a time (a lock sees to it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from offchain_worker.coinflip.envelope import Kind, SignedEnvelope, signed_length
+from offchain_worker.coinflip.flip_secrets import FlipSecrets
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS journal (created_ms INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS secrets (
+    topic BLOB PRIMARY KEY, x BLOB NOT NULL, salt BLOB NOT NULL,
+    w BLOB NOT NULL, audit_seed BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS signed (
+    topic BLOB NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL, envelope BLOB NOT NULL,
+    support BLOB NOT NULL, PRIMARY KEY (topic, kind)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS evidence (
+    id BLOB PRIMARY KEY, topic BLOB NOT NULL, proof BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class JournalError(Exception):
+    """The journal cannot be used, or must not be."""
+
+
+class JournalConflict(JournalError):  # noqa: N818
+    """A second body for a topic and kind: signing it would be an equivocation."""
+
+
+class JournalLost(JournalError):  # noqa: N818
+    """The topic began before this journal did: what was signed then is not known here."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the journal knows of one signed envelope.
+
+    Attributes:
+        envelope: the bytes as sent.
+        support: what it rests on: the commits behind an echo, the echoes behind a reveal.
+    """
+
+    envelope: bytes
+    support: tuple[bytes, ...]
+
+
+class Journal:
+    """One attestor's journal, for all its topics."""
+
+    def __init__(self, connection: sqlite3.Connection, created_ms: int) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self.created_ms = created_ms
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path, *, now_ms: int) -> Iterator[Journal]:
+        """Open the journal at `path`, or make it; it is closed at the end of the block.
+
+        Args:
+            path: of the database; its folder exists. WAL files appear beside it.
+            now_ms: ms since 1970, noted down when the journal is made.
+
+        Raises:
+            JournalError: the file is no journal or cannot be read and written.
+        """
+        try:
+            # Made before SQLite does, so that the secrets are never readable by others.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            path.chmod(0o600)
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise JournalError(f"the sign journal {path} cannot be opened: {error}") from error
+        with contextlib.closing(connection):
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.executescript(_SCHEMA)
+                created_ms = _created(connection, now_ms)
+            except sqlite3.Error as error:
+                raise JournalError(f"{path} is no usable sign journal: {error}") from error
+            yield cls(connection, created_ms)
+
+    def begin(
+        self,
+        topic: bytes,
+        *,
+        started_ms: int,
+        generate: Callable[[], FlipSecrets] = FlipSecrets.generate,
+    ) -> FlipSecrets:
+        """Return the topic's secrets; on disk they are before this returns.
+
+        Args:
+            topic: 32 bytes.
+            started_ms: when the topic began: T0 of its challenge, ms since 1970.
+            generate: makes the secrets of a topic that is new.
+
+        Raises:
+            JournalLost: the topic is unknown and began before this journal did.
+        """
+        with self._transaction() as connection:
+            known = self._secrets(topic)
+            if known is not None:
+                return known
+            if started_ms < self.created_ms:
+                raise JournalLost(
+                    f"topic {topic.hex()} began before this sign journal was made; "
+                    "what was signed in it is not known, so nothing more is"
+                )
+            made = generate()
+            connection.execute(
+                "INSERT INTO secrets VALUES (?, ?, ?, ?, ?)",
+                (topic, made.x, made.salt, made.w, made.audit_seed),
+            )
+            return made
+
+    def secrets(self, topic: bytes) -> FlipSecrets | None:
+        """The secrets of a topic that was begun, for its audit; None for another."""
+        with self._lock:
+            return self._secrets(topic)
+
+    def record(self, envelope: SignedEnvelope, support: Sequence[bytes] = ()) -> None:
+        """Write down an envelope before it is sent; the same body again changes nothing.
+
+        Raises:
+            JournalConflict: another body is on record for its topic and kind.
+            JournalError: the topic was never begun here.
+        """
+        with self._transaction() as connection:
+            if self._secrets(envelope.topic) is None:
+                raise JournalError(f"topic {envelope.topic.hex()} was not begun in this journal")
+            row = connection.execute(
+                "SELECT body FROM signed WHERE topic = ? AND kind = ?",
+                (envelope.topic, envelope.kind),
+            ).fetchone()
+            if row is None:
+                connection.execute(
+                    "INSERT INTO signed VALUES (?, ?, ?, ?, ?)",
+                    (
+                        envelope.topic,
+                        envelope.kind,
+                        envelope.body,
+                        envelope.raw,
+                        b"".join(support),
+                    ),
+                )
+            elif row[0] != envelope.body:
+                raise JournalConflict(
+                    f"another {envelope.kind.name.lower()} is on record for topic "
+                    f"{envelope.topic.hex()}"
+                )
+
+    def records(self, topic: bytes) -> dict[Kind, Record]:
+        """What was signed in a topic, by kind."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT kind, envelope, support FROM signed WHERE topic = ?", (topic,)
+            ).fetchall()
+        return {
+            Kind(kind): Record(envelope, _split(Kind(kind), support))
+            for kind, envelope, support in rows
+        }
+
+    def keep_evidence(self, identifier: bytes, topic: bytes, proof: bytes) -> None:
+        """Keep a verified proof; a second one of the same id changes nothing."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO evidence VALUES (?, ?, ?)", (identifier, topic, proof)
+            )
+
+    def evidence(self, topic: bytes) -> tuple[bytes, ...]:
+        """The proofs kept for a topic."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT proof FROM evidence WHERE topic = ? ORDER BY id", (topic,)
+            ).fetchall()
+        return tuple(proof for (proof,) in rows)
+
+    def _secrets(self, topic: bytes) -> FlipSecrets | None:
+        row = self._connection.execute(
+            "SELECT x, salt, w, audit_seed FROM secrets WHERE topic = ?", (topic,)
+        ).fetchone()
+        return None if row is None else FlipSecrets(*row)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise JournalError(f"the sign journal cannot be written: {error}") from error
+                raise
+
+
+def _created(connection: sqlite3.Connection, now_ms: int) -> int:
+    connection.execute("BEGIN IMMEDIATE")
+    row = connection.execute("SELECT created_ms FROM journal").fetchone()
+    if row is None:
+        connection.execute("INSERT INTO journal VALUES (?)", (now_ms,))
+    connection.execute("COMMIT")
+    return now_ms if row is None else int(row[0])
+
+
+def _split(kind: Kind, support: bytes) -> tuple[bytes, ...]:
+    length = signed_length(Kind.COMMIT if kind is Kind.ECHO else Kind.ECHO)
+    return tuple(support[at : at + length] for at in range(0, len(support), length))
