@@ -5,9 +5,6 @@ its own error type; a report is accepted exactly when none is raised. What only 
 tells (the sender is active, has not reported, the phase is Report) is not checked here.
 """
 
-# The names say which rule is broken, so they carry no suffix.
-# ruff: noqa: N818
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
