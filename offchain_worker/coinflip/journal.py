@@ -43,11 +43,11 @@ class JournalError(Exception):
     """The journal cannot be used, or must not be."""
 
 
-class JournalConflict(JournalError):  # noqa: N818
+class JournalConflict(JournalError):
     """A second body for a topic and kind: signing it would be an equivocation."""
 
 
-class JournalLost(JournalError):  # noqa: N818
+class JournalLost(JournalError):
     """The topic began before this journal did: what was signed then is not known here."""
 
 
