@@ -5,7 +5,6 @@ caller decides by the type alone and shows the message to a person.
 """
 
 # The names are the report's reasons and the protocol's words, so they carry no suffix.
-# ruff: noqa: N818
 
 from __future__ import annotations
 
@@ -56,3 +55,11 @@ class ProtocolViolation(Disconnected):
 
 class InvalidRequest(HypercoreError):
     """A request that no answer exists for: levels beyond the tree, an upgrade out of bounds."""
+
+
+class ChannelRejected(HypercoreError):
+    """The peer does not serve the channel that was opened."""
+
+
+class ChannelClosed(HypercoreError):
+    """The peer, or this side, closed the channel; the connection may go on."""

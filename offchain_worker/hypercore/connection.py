@@ -1,0 +1,545 @@
+"""A Trio connection: one encrypted stream with channels over any `trio.abc.Stream`.
+
+One task reads, one task writes, all queues are bounded, and the end of the connection, whoever
+caused it, reaches every waiting call as a typed error (architecture.md, rules 3 and 5).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from offchain_worker.hypercore.encoding import blake2b_256
+from offchain_worker.hypercore.errors import (
+    ChannelClosed,
+    ChannelRejected,
+    DecodeError,
+    Disconnected,
+    HandshakeFailed,
+    ProtocolViolation,
+    ReadTimeout,
+    WrongIdentity,
+)
+from offchain_worker.hypercore.protomux import (
+    Closed,
+    Event,
+    Message,
+    Mux,
+    MuxChannel,
+    Opened,
+    Opening,
+    Rejected,
+    encode_batch,
+    encode_message,
+)
+from offchain_worker.hypercore.queues import WeightedQueue
+from offchain_worker.hypercore.secret_stream import MAX_FRAME_BYTES, SecretStream
+from offchain_worker.keys import KeyPair
+
+RECEIVE_BYTES = 256 * 1024
+SEND_BYTES = 256 * 1024
+QUEUE_BYTES = 1024 * 1024
+KEEP_ALIVE_S = 5.0
+IDLE_S = 60.0
+FLUSH_S = 1.0
+# What a queued message costs besides its bytes, so that empty ones are bounded too.
+MESSAGE_WEIGHT = 512
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since 1970 by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message of a channel.
+
+    Attributes:
+        type: its number.
+        body: its bytes.
+        arrived: when its last byte came in, in seconds of `trio.current_time`.
+        batched: whether it came in one frame with others.
+    """
+
+    type: int
+    body: bytes
+    arrived: float
+    batched: bool = False
+
+
+class Channel:
+    """One side of an open channel.
+
+    Attributes:
+        protocol, id: what both sides call it.
+        connection: the connection that carries it.
+        error: why it ended, or None as long as it is up.
+    """
+
+    def __init__(self, connection: Connection, channel: MuxChannel) -> None:
+        """Made by `Connection.open_channel` or `Offer.accept` only."""
+        self.connection = connection
+        self.protocol = channel.protocol
+        self.id = channel.id
+        self.error: Exception | None = None
+        self._channel = channel
+        self._incoming: WeightedQueue[Incoming] = WeightedQueue(QUEUE_BYTES)
+        self._opened = trio.Event()
+
+    @property
+    def remote_handshake(self) -> bytes:
+        """What the peer sent when it opened the channel."""
+        return self._channel.remote_handshake
+
+    async def send(self, message_type: int, body: bytes) -> None:
+        """Queue a message; waits for room. Cancelled, it is not sent.
+
+        Raises:
+            ChannelClosed: the channel has ended.
+            Disconnected: the connection has ended.
+        """
+        self._check()
+        plaintext = encode_message(self._channel.local_id, message_type, body)
+        await self.connection._send(plaintext, self._check)
+
+    async def send_batch(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """Queue several messages in one frame; otherwise as `send`."""
+        self._check()
+        plaintext = encode_batch(self._channel.local_id, messages)
+        await self.connection._send(plaintext, self._check)
+
+    async def receive(self) -> Incoming:
+        """Wait for the next message. Cancelled, none is lost.
+
+        Raises:
+            ChannelClosed: the channel has ended and everything was received.
+            Disconnected: the same for the connection.
+        """
+        return await self._incoming.get()
+
+    def __aiter__(self) -> Channel:
+        return self
+
+    async def __anext__(self) -> Incoming:
+        """The next message; the iteration ends with the channel, `error` says why."""
+        try:
+            return await self.receive()
+        except (ChannelClosed, Disconnected):
+            raise StopAsyncIteration from None
+
+    def close(self) -> None:
+        """Close the channel; what was queued before is still sent."""
+        if self.error is None:
+            self.connection._close_channel(self._channel)
+            self._end(ChannelClosed("the channel was closed by this side"))
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def _end(self, error: Exception) -> None:
+        if self.error is None:
+            self.error = error
+            self._incoming.close(error)
+            self._opened.set()
+
+
+class Offer:
+    """A channel that the peer opens and that a handler may accept.
+
+    Attributes:
+        protocol, id, handshake: what the peer sent.
+        connection: the connection it came on.
+    """
+
+    def __init__(self, connection: Connection, opening: Opening) -> None:
+        """Made by the connection only."""
+        self.connection = connection
+        self.protocol = opening.protocol
+        self.id = opening.id
+        self.handshake = opening.handshake
+        self._opening = opening
+        self._channel: Channel | None = None
+
+    def accept(self, handshake: bytes) -> Channel:
+        """Open the channel from this side too; returns it, up."""
+        self._channel = self.connection._accept(self._opening, handshake)
+        return self._channel
+
+
+Handler = Callable[[Offer], None]
+
+
+class Connection:
+    """An open connection; made by `open_connection`.
+
+    Attributes:
+        initiator: whether this side dialled.
+        remote_public_key: the peer's 32-byte static key.
+        handshake_hash: 64 bytes, the same on both sides.
+        session_id: 32 bytes, its hash (challenge.md §3.4, `session`).
+        opened_ms: end of the handshake, ms since 1970.
+        handshake_s: how long the handshake took, in seconds.
+        bytes_in, bytes_out: on the wire, the handshake included.
+        error: why the connection ended, or None as long as it is up.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        secret: SecretStream,
+        *,
+        initiator: bool,
+        bytes_in: int,
+        bytes_out: int,
+        opened_ms: int,
+        handshake_s: float,
+        keep_alive: float,
+        idle_timeout: float,
+    ) -> None:
+        """Made by `open_connection` only."""
+        if secret.session is None:
+            raise RuntimeError("the handshake is not over")
+        self.initiator = initiator
+        self.remote_public_key = secret.session.remote_public_key
+        self.handshake_hash = secret.session.handshake_hash
+        self.session_id = blake2b_256(self.handshake_hash)
+        self.opened_ms = opened_ms
+        self.handshake_s = handshake_s
+        self.bytes_in = bytes_in
+        self.bytes_out = bytes_out
+        self.error: Disconnected | None = None
+        self._stream = stream
+        self._secret = secret
+        self._mux = Mux()
+        self._channels: dict[MuxChannel, Channel] = {}
+        self._handlers: dict[tuple[str, bytes | None], Handler] = {}
+        self._outgoing: WeightedQueue[bytes] = WeightedQueue(QUEUE_BYTES)
+        self._keep_alive = keep_alive
+        self._idle_timeout = idle_timeout
+        self._scope = trio.CancelScope(shield=True)
+        self._ended = trio.Event()
+        self._writing = False
+        self._written = trio.lowlevel.ParkingLot()
+
+    async def open_channel(
+        self, protocol: str, channel_id: bytes, handshake: bytes, *, timeout: float
+    ) -> Channel:
+        """Open a channel and wait, at most `timeout` seconds, until the peer opened it too.
+
+        Cancelled, or late, the channel is closed again.
+
+        Raises:
+            ChannelRejected: the peer does not know it.
+            ReadTimeout: the peer did not answer in time.
+            Disconnected: the connection ended.
+            ValueError: this side has it open already.
+        """
+        self._check()
+        inner, plaintext = self._mux.open(protocol, channel_id, handshake)
+        channel = Channel(self, inner)
+        self._channels[inner] = channel
+        try:
+            with trio.fail_after(timeout):
+                await self._send(plaintext, self._check)
+                await channel._opened.wait()
+        except trio.TooSlowError:
+            channel.close()
+            raise ReadTimeout(f"no answer to the open of {protocol} in {timeout:g} s") from None
+        except BaseException:
+            channel.close()
+            raise
+        if channel.error is not None:
+            raise channel.error
+        return channel
+
+    def pair(self, protocol: str, channel_id: bytes | None, handler: Handler) -> None:
+        """Let `handler` decide about channels that the peer opens.
+
+        It is called at once, must not wait, and either calls `Offer.accept` or not, which
+        rejects. With `channel_id` None it gets every id of the protocol that has no own handler.
+        It may raise `ProtocolViolation` to end the connection.
+        """
+        self._handlers[protocol, channel_id] = handler
+
+    def unpair(self, protocol: str, channel_id: bytes | None) -> None:
+        """Undo `pair`."""
+        self._handlers.pop((protocol, channel_id), None)
+
+    def close(self, error: Disconnected | None = None) -> None:
+        """End the connection at once; what is queued is lost."""
+        self._end(error or Disconnected("the connection was closed by this side"))
+
+    async def wait_closed(self) -> Disconnected:
+        """Wait for the end of the connection; returns why it ended."""
+        await self._ended.wait()
+        if self.error is None:
+            raise RuntimeError("a connection that ended has its reason")
+        return self.error
+
+    async def flush(self) -> None:
+        """Wait until everything queued was written, or the connection ended."""
+        while (len(self._outgoing) or self._writing) and self.error is None:
+            await self._written.park()
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    async def _send(self, plaintext: bytes, check: Callable[[], None]) -> None:
+        await self._outgoing.put(plaintext, len(plaintext) + MESSAGE_WEIGHT)
+        check()
+
+    def _send_control(self, plaintext: bytes) -> None:
+        """Queue an answer without waiting; a peer that never reads them is cut off."""
+        if self._outgoing.weight > 2 * QUEUE_BYTES:
+            raise ProtocolViolation("the peer does not read the answers to its messages")
+        self._outgoing.put_nowait(plaintext, len(plaintext) + MESSAGE_WEIGHT)
+
+    def _close_channel(self, inner: MuxChannel) -> None:
+        self._channels.pop(inner, None)
+        plaintext = self._mux.close(inner)
+        if plaintext and self.error is None:
+            self._outgoing.put_nowait(plaintext, len(plaintext) + MESSAGE_WEIGHT)
+
+    def _accept(self, opening: Opening, handshake: bytes) -> Channel:
+        inner, plaintext = self._mux.accept(opening, handshake)
+        channel = Channel(self, inner)
+        channel._opened.set()
+        self._channels[inner] = channel
+        self._send_control(plaintext)
+        return channel
+
+    def _end(self, error: Disconnected) -> None:
+        if self.error is not None:
+            return
+        self.error = error
+        self._outgoing.close(error)
+        for channel in self._channels.values():
+            channel._end(error)
+        self._channels.clear()
+        self._scope.cancel()
+        self._ended.set()
+        self._written.unpark_all()
+
+    async def _run(self, first: list[bytes]) -> None:
+        """Read and write until the connection ends; then close the stream.
+
+        `first` are plaintexts that came together with the end of the handshake.
+        """
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._guard, partial(self._read, first))
+                    nursery.start_soon(self._guard, self._write)
+        finally:
+            self._end(Disconnected("the connection was abandoned"))
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._stream)
+
+    async def _guard(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Turn what ends a loop into the connection's end."""
+        try:
+            await loop()
+        except Disconnected as error:
+            self._end(error)
+        except DecodeError as error:
+            self._end(ProtocolViolation(f"a message cannot be read: {error}"))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            failure = Disconnected("the connection broke")
+            failure.__cause__ = error
+            self._end(failure)
+
+    async def _read(self, first: list[bytes]) -> None:
+        await self._take(first, trio.current_time())
+        while True:
+            with trio.move_on_after(self._idle_timeout) as scope:
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+            if scope.cancelled_caught:
+                raise Disconnected(f"nothing came for {self._idle_timeout:g} s")
+            arrived = trio.current_time()
+            if not data:
+                raise Disconnected("the peer closed the connection")
+            self.bytes_in += len(data)
+            await self._take(self._secret.receive(data), arrived)
+
+    async def _take(self, plaintexts: list[bytes], arrived: float) -> None:
+        for plaintext in plaintexts:
+            for event in self._mux.receive(plaintext):
+                await self._handle(event, arrived)
+
+    async def _handle(self, event: Event, arrived: float) -> None:
+        match event:
+            case Message(inner, message_type, body, batched):
+                channel = self._channels.get(inner)
+                if channel is not None and channel.error is None:
+                    incoming = Incoming(message_type, body, arrived, batched)
+                    try:
+                        await channel._incoming.put(incoming, len(body) + MESSAGE_WEIGHT)
+                    except ChannelClosed:
+                        return
+            case Opening():
+                self._on_opening(event)
+            case Opened(inner):
+                self._channels[inner]._opened.set()
+            case Rejected(inner):
+                self._channels.pop(inner)._end(
+                    ChannelRejected(f"the peer does not serve {inner.protocol}")
+                )
+            case Closed(inner):
+                self._channels.pop(inner)._end(ChannelClosed("the peer closed the channel"))
+
+    def _on_opening(self, opening: Opening) -> None:
+        handler = self._handlers.get((opening.protocol, opening.id)) or self._handlers.get(
+            (opening.protocol, None)
+        )
+        offer = Offer(self, opening)
+        if handler is not None and not self._mux.is_open(opening.protocol, opening.id):
+            handler(offer)
+        if offer._channel is None:
+            self._send_control(self._mux.reject(opening))
+
+    async def _write(self) -> None:
+        while True:
+            data = b""
+            with trio.move_on_after(self._keep_alive):
+                data = self._secret.encrypt(await self._outgoing.get())
+            self._writing = True
+            if not data:
+                data = self._secret.encrypt(b"")
+            if len(self._outgoing):
+                frames = [data]
+                size = len(data)
+                while len(self._outgoing) and size < SEND_BYTES:
+                    frames.append(self._secret.encrypt(self._outgoing.get_nowait()))
+                    size += len(frames[-1])
+                data = b"".join(frames)
+            with trio.move_on_after(self._idle_timeout) as scope:
+                await self._stream.send_all(data)
+            if scope.cancelled_caught:
+                raise Disconnected(f"the peer took nothing for {self._idle_timeout:g} s")
+            self.bytes_out += len(data)
+            self._writing = False
+            self._written.unpark_all()
+
+
+@asynccontextmanager
+async def open_connection(
+    stream: trio.abc.Stream,
+    keypair: KeyPair,
+    *,
+    initiator: bool,
+    timeout: float,
+    accept: Callable[[bytes], bool] | None = None,
+    ephemeral: KeyPair | None = None,
+    clock_ms: Callable[[], int] = wall_clock_ms,
+    max_frame: int = MAX_FRAME_BYTES,
+    keep_alive: float = KEEP_ALIVE_S,
+    idle_timeout: float = IDLE_S,
+) -> AsyncIterator[Connection]:
+    """Run the handshake over `stream` and hold the connection for the body.
+
+    The stream is closed at the end, however it comes; on a normal end what is queued is written
+    first, for at most a second. Cancellation closes it at once. An error of the body leaves as it
+    is.
+
+    Handlers (`Connection.pair`) must be set before the body waits for anything: what the peer opens
+    is looked at from then on.
+
+    Args:
+        stream: connected; owned by the connection from now on.
+        keypair: this side's static key pair.
+        initiator: whether this side dialled.
+        timeout: seconds for the whole handshake.
+        accept: called with the peer's static key, before this side shows its own if it dialled;
+            False refuses the peer. None accepts everybody.
+        ephemeral: a key pair to use instead of a fresh one; for tests only.
+        clock_ms: the wall clock.
+        max_frame: longest frame accepted, in bytes.
+        keep_alive: seconds without writing after which an empty message is sent.
+        idle_timeout: seconds without a byte from the peer, or without one taken, that end the
+            connection.
+
+    Raises:
+        HandshakeFailed: wrong bytes, the peer went away, or `timeout`.
+        WrongIdentity: `accept` refused the key.
+    """
+    started = trio.current_time()
+    secret = SecretStream(
+        initiator=initiator,
+        keypair=keypair,
+        ephemeral=ephemeral or KeyPair.generate(),
+        max_frame=max_frame,
+    )
+    try:
+        with trio.fail_after(timeout):
+            first, bytes_in, bytes_out = await _shake_hands(stream, secret, accept)
+    except BaseException as error:
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(stream)
+        if isinstance(error, trio.TooSlowError):
+            raise HandshakeFailed(f"the handshake took more than {timeout:g} s") from None
+        if isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError | Disconnected):
+            raise HandshakeFailed(f"the connection broke during the handshake: {error}") from error
+        raise
+    connection = Connection(
+        stream,
+        secret,
+        initiator=initiator,
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        opened_ms=clock_ms(),
+        handshake_s=trio.current_time() - started,
+        keep_alive=keep_alive,
+        idle_timeout=idle_timeout,
+    )
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection._run, first)
+        try:
+            yield connection
+            with trio.move_on_after(FLUSH_S):
+                await connection.flush()
+        except BaseException as error:
+            # Raised again below, outside the nursery, which would wrap it in a group.
+            failure = error
+        finally:
+            connection.close()
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure
+
+
+async def _shake_hands(
+    stream: trio.abc.Stream, secret: SecretStream, accept: Callable[[bytes], bool] | None
+) -> tuple[list[bytes], int, int]:
+    """Run the handshake; returns plaintexts that came early, bytes received and sent."""
+    first: list[bytes] = []
+    bytes_in = bytes_out = 0
+    accepted = accept is None
+    while True:
+        if not accepted and accept is not None and secret.session is not None:
+            if not accept(secret.session.remote_public_key):
+                raise WrongIdentity("the peer has another static key than the expected one")
+            accepted = True
+        data = secret.data_to_send()
+        if data:
+            await stream.send_all(data)
+            bytes_out += len(data)
+        if secret.opened:
+            return first, bytes_in, bytes_out
+        received = await stream.receive_some(RECEIVE_BYTES)
+        if not received:
+            raise HandshakeFailed("the peer closed the connection during the handshake")
+        bytes_in += len(received)
+        first += secret.receive(received)

@@ -1,0 +1,179 @@
+"""The encrypted stream: frames, handshake, header exchange, ciphertext (hypercore.md §2).
+
+A `SecretStream` takes the bytes that came and gives the bytes to send; it does no I/O. One
+plaintext is one frame on the wire: 3-byte little-endian length, then the ciphertext.
+"""
+
+from __future__ import annotations
+
+from nacl import bindings
+from nacl.exceptions import RuntimeError as SodiumError
+
+from offchain_worker.hypercore.encoding import keyed_blake2b_256, namespace
+from offchain_worker.hypercore.errors import HandshakeFailed, ProtocolViolation
+from offchain_worker.hypercore.noise import Handshake, Session
+from offchain_worker.keys import KeyPair
+
+LENGTH_BYTES = 3
+MAX_FRAME_BYTES = 2**24 - 1
+SEAL_BYTES = bindings.crypto_secretstream_xchacha20poly1305_ABYTES
+STREAM_ID_BYTES = 32
+HEADER_BYTES = STREAM_ID_BYTES + bindings.crypto_secretstream_xchacha20poly1305_HEADERBYTES
+
+NS_INITIATOR = namespace("hyperswarm/secret-stream", 0)
+NS_RESPONDER = namespace("hyperswarm/secret-stream", 1)
+
+_COMPACT_ABOVE = 1 << 20
+
+
+def stream_id(handshake_hash: bytes, *, initiator: bool) -> bytes:
+    """The 32-byte id of the stream that the initiator or the responder sends."""
+    return keyed_blake2b_256(handshake_hash, NS_INITIATOR if initiator else NS_RESPONDER)
+
+
+def frame(payload: bytes) -> bytes:
+    """A payload behind its 3-byte length.
+
+    Raises:
+        ValueError: it is longer than a frame can be.
+    """
+    if len(payload) > MAX_FRAME_BYTES:
+        raise ValueError(f"{len(payload)} bytes do not fit a frame")
+    return len(payload).to_bytes(LENGTH_BYTES, "little") + payload
+
+
+class SecretStream:
+    """One end of an encrypted stream, without any I/O.
+
+    Attributes:
+        session: the handshake's result, or None before its end.
+        opened: whether the header exchange is over, so that plaintexts can be sent and come.
+    """
+
+    def __init__(
+        self,
+        *,
+        initiator: bool,
+        keypair: KeyPair,
+        ephemeral: KeyPair,
+        max_frame: int = MAX_FRAME_BYTES,
+    ) -> None:
+        """Begin; the initiator has something to send at once (`data_to_send`).
+
+        Args:
+            initiator: whether this side dialled.
+            keypair: the static key pair.
+            ephemeral: a fresh key pair, never used again.
+            max_frame: the longest ciphertext that is accepted, in bytes.
+        """
+        self.session: Session | None = None
+        self.opened = False
+        self._initiator = initiator
+        self._max_frame = max_frame
+        self._handshake = Handshake(initiator=initiator, static=keypair, ephemeral=ephemeral)
+        self._push = bindings.crypto_secretstream_xchacha20poly1305_state()
+        self._pull = bindings.crypto_secretstream_xchacha20poly1305_state()
+        self._buffer = bytearray()
+        self._offset = 0
+        self._outgoing = bytearray()
+        if initiator:
+            self._outgoing += frame(self._handshake.write())
+
+    def data_to_send(self) -> bytes:
+        """The handshake's bytes that have to be sent now; each is returned once."""
+        data = bytes(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    def encrypt(self, plaintext: bytes) -> bytes:
+        """The frame that carries a plaintext (empty: a keep-alive).
+
+        The frames must be sent in the order in which they were made.
+
+        Raises:
+            ValueError: it is longer than a frame can be.
+        """
+        return frame(bindings.crypto_secretstream_xchacha20poly1305_push(self._push, plaintext))
+
+    def receive(self, data: bytes | bytearray) -> list[bytes]:
+        """Take bytes from the wire; returns the plaintexts that they complete.
+
+        Keep-alives (empty plaintexts) are left out. At most one frame is kept unfinished.
+
+        Raises:
+            HandshakeFailed: before `opened`: anything wrong.
+            ProtocolViolation: after: a frame too long, too short or not authentic.
+        """
+        buffer = self._buffer
+        buffer += data
+        offset = self._offset
+        end = len(buffer)
+        plaintexts: list[bytes] = []
+        while end - offset >= LENGTH_BYTES:
+            length = int.from_bytes(buffer[offset : offset + LENGTH_BYTES], "little")
+            self._check_length(length)
+            stop = offset + LENGTH_BYTES + length
+            if stop > end:
+                break
+            with memoryview(buffer) as view:
+                payload = bytes(view[offset + LENGTH_BYTES : stop])
+            offset = stop
+            if self.opened:
+                plaintext = self._decrypt(payload)
+                if plaintext:
+                    plaintexts.append(plaintext)
+            else:
+                self._advance(payload)
+        if offset == end:
+            buffer.clear()
+            offset = 0
+        elif offset > _COMPACT_ABOVE:
+            del buffer[:offset]
+            offset = 0
+        self._offset = offset
+        return plaintexts
+
+    def _check_length(self, length: int) -> None:
+        if self.opened:
+            if not SEAL_BYTES <= length <= self._max_frame:
+                raise ProtocolViolation(f"a frame of {length} bytes")
+            return
+        expected = HEADER_BYTES if self.session is not None else self._handshake.next_read_bytes
+        if length != expected:
+            raise HandshakeFailed(f"a handshake frame of {length} bytes instead of {expected}")
+
+    def _decrypt(self, payload: bytes) -> bytes:
+        try:
+            plaintext, _tag = bindings.crypto_secretstream_xchacha20poly1305_pull(
+                self._pull, payload
+            )
+        except SodiumError as error:
+            raise ProtocolViolation("a frame does not authenticate") from error
+        return plaintext
+
+    def _advance(self, payload: bytes) -> None:
+        """Take a handshake message or the header, and prepare what answers it."""
+        session = self.session
+        if session is not None:
+            self._open(session, payload)
+            return
+        self._handshake.read(payload)
+        if self._handshake.session is None:
+            self._outgoing += frame(self._handshake.write())
+        session = self._handshake.session
+        if session is not None:
+            self.session = session
+            header = bindings.crypto_secretstream_xchacha20poly1305_init_push(
+                self._push, session.tx_key
+            )
+            own_id = stream_id(session.handshake_hash, initiator=self._initiator)
+            self._outgoing += frame(own_id + header)
+
+    def _open(self, session: Session, payload: bytes) -> None:
+        their_id = stream_id(session.handshake_hash, initiator=not self._initiator)
+        if payload[:STREAM_ID_BYTES] != their_id:
+            raise HandshakeFailed("the peer's stream id is not that of this session")
+        bindings.crypto_secretstream_xchacha20poly1305_init_pull(
+            self._pull, payload[STREAM_ID_BYTES:], session.rx_key
+        )
+        self.opened = True
