@@ -109,7 +109,7 @@ sp_api::decl_runtime_apis! {
         /// [`Opened::habit`].
         fn session_habit(opened: Opened) -> Habit;
 
-        /// The report that `bytes` encode, encoded again; `None` if they are not exactly one.
+        /// [`crate::report::reencode`].
         fn reencode_report(bytes: Vec<u8>) -> Option<Vec<u8>>;
 
         /// [`crate::report::check`] of a report whose head was not verified before.

@@ -13,7 +13,7 @@ use crate::{
 };
 use alloc::{collections::BTreeSet, vec::Vec};
 use bounded_collections::{BoundedVec, ConstU32};
-use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use codec::{Decode, DecodeAll, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 
 /// Most nodes of a multiproof (challenge.md §4).
@@ -320,6 +320,14 @@ pub enum ReportError {
     WrongMetrics,
     /// The challenge has no moment for the reporter.
     Moment(MomentError),
+}
+
+/// The report that `bytes` encode, encoded again: what the chain makes of them. `None` if they are
+/// not exactly one report.
+pub fn reencode(bytes: &[u8]) -> Option<Vec<u8>> {
+    Report::decode_all(&mut &bytes[..])
+        .ok()
+        .map(|report| report.encode())
 }
 
 /// What the audit key signs: `TAG(report) ‖ topic ‖ account ‖ H(SCALE(body))` (challenge.md §4).
