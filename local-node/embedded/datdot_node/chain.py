@@ -1,0 +1,401 @@
+"""A chain in this process: blocks made on demand, every old state readable, no network.
+
+Everything here is synchronous and for one thread at a time; `datdot_node.server` puts JSON-RPC
+around it.
+"""
+
+import json
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+from datdot_node import blob, genesis, pool
+from datdot_node.authoring import BlockBuilder, replay
+from datdot_node.block import Block, Header
+from datdot_node.errors import BadBlock, BadStore, RuntimeTrapped, UnknownBlock
+from datdot_node.executor import Runtime
+from datdot_node.hashing import blake2_256, storage_key
+from datdot_node.overlay import EmptyState, Overlay, StateView
+from datdot_node.pool import Pool, PoolError
+from datdot_node.scale import Reader, ScaleError
+from datdot_node.state import State
+from datdot_node.store import PastState, Store
+from datdot_node.validity import (
+    TransactionInvalid,
+    TransactionUnknown,
+    Valid,
+    decode_validity,
+)
+
+_NOW = storage_key("Timestamp", "Now")
+_EXTERNAL = b"\2"
+"""The source of transactions that come from outside of the node."""
+_RUNTIMES = 3
+"""How many compiled runtimes are kept: those of blocks around an upgrade."""
+_RECHECKED_PER_BLOCK = 8
+_REMEMBERED = 1024
+
+At = bytes | int | None
+"""Names a block: its hash, its number, or None for the newest."""
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def packaged_code() -> bytes:
+    """The runtime that comes with this package, as it goes into `:code`."""
+    packaged = files("datdot_node").joinpath("runtime", "datdot_runtime.compact.compressed.wasm")
+    return packaged.read_bytes()
+
+
+class Chain:
+    """A chain, in a folder or in memory. Use it as a context manager, or `close` it."""
+
+    def __init__(
+        self, store: Store, *, clock: Callable[[], int], cache: Path | None, finality_lag: int
+    ) -> None:
+        """For `Chain.open`."""
+        head, genesis_hash = store.head(), store.hash_of(0)
+        if head is None or genesis_hash is None:
+            raise BadStore("the store has no genesis")
+        self._store = store
+        self._clock = clock
+        self._cache = cache
+        self._finality_lag = finality_lag
+        self._head = head
+        self._head_hash = head.hash
+        self._genesis_hash = genesis_hash
+        self._runtimes: OrderedDict[bytes, Runtime] = OrderedDict()
+        self._newest_code: bytes | None = None
+        self._newest_runtime: Runtime | None = None
+        self._travelled_ms = int(store.meta("travelled_ms") or 0)
+        self._state = State(store.state(), int(store.meta("state_version") or 1))
+        if self._state.trie.root != head.state_root:
+            raise BadStore(f"the stored state is not that of block {head.number}")
+        self._imported: deque[tuple[Block, dict[bytes, bytes | None]]] = deque(maxlen=_REMEMBERED)
+        self.pool = Pool()
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path | None = None,
+        *,
+        code: bytes | None = None,
+        preset: str = "development",
+        genesis_patch: Mapping[str, Any] | None = None,
+        clock: Callable[[], int] = wall_clock_ms,
+        cache: Path | None = None,
+        finality_lag: int = 0,
+    ) -> Self:
+        """Opens the chain in `directory`, or begins it there; None begins one in memory.
+
+        `code` is the runtime of a new chain, by default the packaged one; a chain goes on with
+        the runtime in its own state. `genesis_patch` is a JSON merge patch over the default
+        configuration and the preset; an old chain must have been begun with the same two.
+        `clock` gives Unix milliseconds; `cache` is where compiled code is kept (None: the user's
+        cache folder); the finalized block is `finality_lag` blocks behind the newest.
+        Raises `ChainLocked`, `BadStore`, `BadGenesis`, `BadRuntime`, `UnknownImport`.
+        """
+        cache = blob.default_cache() if cache is None else cache
+        begun_with = json.dumps([preset, genesis_patch or {}], sort_keys=True).encode()
+        store = Store(directory)
+        try:
+            if store.head() is None:
+                code = packaged_code() if code is None else code
+                _begin(store, Runtime(code, cache=cache), code, preset, genesis_patch, begun_with)
+            elif store.meta("begun_with") != begun_with:
+                raise BadStore(f"the chain in {directory} was begun with another genesis")
+            return cls(store, clock=clock, cache=cache, finality_lag=finality_lag)
+        except BaseException:
+            store.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the store. Nothing else may be called afterwards."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What there is
+
+    @property
+    def head(self) -> Header:
+        """The newest block's header."""
+        return self._head
+
+    @property
+    def head_hash(self) -> bytes:
+        """The newest block's hash."""
+        return self._head_hash
+
+    @property
+    def finalized(self) -> Header:
+        """The newest finalized block's header."""
+        if not self._finality_lag:
+            return self._head
+        return self.header(max(0, self._head.number - self._finality_lag))
+
+    @property
+    def genesis_hash(self) -> bytes:
+        """The hash of block 0."""
+        return self._genesis_hash
+
+    def number(self, at: At) -> int:
+        """The number of a block. Raises `UnknownBlock`."""
+        if at is None or at == self._head_hash:
+            return self._head.number
+        if isinstance(at, bytes):
+            number = self._store.number_of(at)
+            if number is None:
+                raise UnknownBlock(f"no block 0x{at.hex()}")
+            return number
+        if not 0 <= at <= self._head.number:
+            raise UnknownBlock(f"no block {at}")
+        return at
+
+    def hash(self, number: int) -> bytes:
+        """The hash of a block. Raises `UnknownBlock`."""
+        found = self._store.hash_of(self.number(number))
+        if found is None:
+            raise UnknownBlock(f"no block {number}")
+        return found
+
+    def header(self, at: At = None) -> Header:
+        """A block's header. Raises `UnknownBlock`."""
+        number = self.number(at)
+        found = self._head if number == self._head.number else self._store.header(number)
+        if found is None:
+            raise UnknownBlock(f"no block {number}")
+        return found
+
+    def block(self, at: At = None) -> Block:
+        """A block with its body. Raises `UnknownBlock`."""
+        number = self.number(at)
+        found = self._store.block(number)
+        if found is None:
+            raise UnknownBlock(f"no block {number}")
+        return found
+
+    def state(self, at: At = None) -> StateView:
+        """The state after a block, to be read before the next block is made."""
+        number = self.number(at)
+        if number == self._head.number:
+            return self._state
+        return PastState(self._store, self._state, number)
+
+    def storage(self, key: bytes, at: At = None) -> bytes | None:
+        """The value under `key` after a block, or None. Raises `UnknownBlock`."""
+        return self.state(at).get(key)
+
+    def call(self, method: str, arguments: bytes = b"", at: At = None) -> bytes:
+        """Calls the runtime on the state after a block; what it changes is forgotten.
+
+        Arguments and result are SCALE. Raises `UnknownBlock`, `UnknownMethod`, `RuntimeTrapped`.
+        """
+        state = self.state(at)
+        return self.runtime(state).call(method, arguments, Overlay(state))
+
+    def runtime(self, state: StateView) -> Runtime:
+        """The compiled runtime of a state."""
+        code = state.get(genesis.CODE) or b""
+        if self._newest_code is not code or self._newest_runtime is None:
+            # Hashing the code takes longer than many a call, so the last one is known by identity.
+            key = blake2_256(code)
+            if key not in self._runtimes:
+                self._runtimes[key] = Runtime(code, cache=self._cache)
+                if len(self._runtimes) > _RUNTIMES:
+                    self._runtimes.popitem(last=False)
+            self._runtimes.move_to_end(key)
+            self._newest_code, self._newest_runtime = code, self._runtimes[key]
+        return self._newest_runtime
+
+    # Time
+
+    def now_ms(self) -> int:
+        """The chain's clock: wall time and what was travelled."""
+        return self._clock() + self._travelled_ms
+
+    def travel(self, forward_ms: int) -> None:
+        """Puts the clock of future blocks forward, for good. Raises `ValueError` for backward."""
+        if forward_ms < 0:
+            raise ValueError("time travels forward only")
+        self._travelled_ms += forward_ms
+        self._store.set_meta("travelled_ms", str(self._travelled_ms).encode())
+
+    def timestamp(self, at: At = None) -> int:
+        """The timestamp of a block in milliseconds; 0 for genesis."""
+        return int.from_bytes(self.storage(_NOW, at) or b"", "little")
+
+    @property
+    def slot_ms(self) -> int:
+        """The length of a slot in milliseconds, fixed at genesis."""
+        return Reader(self.call("AuraApi_slot_duration")).u64()
+
+    def earliest_timestamp(self) -> int:
+        """The earliest that the next block can be: in a later slot and half a slot after."""
+        before = self.timestamp()
+        slot = self.slot_ms
+        return max((before // slot + 1) * slot, before + (slot + 1) // 2) if before else 0
+
+    # Transactions
+
+    def validate(self, extrinsic: bytes) -> Valid:
+        """What the runtime says of an extrinsic now. Raises `PoolError` 1001, 1002, 1010, 1011."""
+        _check_format(extrinsic)
+        arguments = _EXTERNAL + extrinsic + self._head_hash
+        try:
+            return decode_validity(
+                self.call("TaggedTransactionQueue_validate_transaction", arguments)
+            )
+        except RuntimeTrapped as error:
+            raise pool.verification_failed(str(error)) from error
+        except TransactionInvalid as error:
+            raise pool.invalid(error.reason) from error
+        except TransactionUnknown as error:
+            raise pool.unknown(error.reason) from error
+
+    def submit(self, extrinsic: bytes) -> bytes:
+        """Puts an extrinsic (with its length prefix) into the pool; its hash.
+
+        Raises `PoolError` with the code of a native node.
+        """
+        transaction_hash = self.pool.check_new(extrinsic, self.now_ms())
+        self.pool.add(extrinsic, self.validate(extrinsic), self._head.number)
+        return transaction_hash
+
+    def next_nonce(self, account: bytes) -> int:
+        """The nonce of an account's next transaction, after those that are ready in the pool."""
+        nonce = Reader(self.call("AccountNonceApi_account_nonce", account)).u32()
+        while self.pool.provides(account + nonce.to_bytes(4, "little")):
+            nonce += 1
+        return nonce
+
+    def dry_run(self, extrinsic: bytes, at: At = None) -> bytes:
+        """The runtime's encoded answer to applying an extrinsic after a block, then forgotten.
+
+        Raises `PoolError` 1001, 1002, `BadBlock`.
+        """
+        _check_format(extrinsic)
+        state, parent = self.state(at), self.header(at)
+        slot_ms = self.slot_ms
+        timestamp = (self.timestamp(at) // slot_ms + 1) * slot_ms
+        builder = BlockBuilder(self.runtime(state), state, parent, timestamp, timestamp // slot_ms)
+        try:
+            return builder.try_apply(extrinsic)
+        except RuntimeTrapped as error:
+            raise pool.verification_failed(str(error)) from error
+
+    # Blocks
+
+    def new_block(self, timestamp_ms: int | None = None, *, budget_s: float | None = None) -> Block:
+        """Makes the next block from the pool, and keeps it.
+
+        Its timestamp is given or that of the clock, in either case not before
+        `earliest_timestamp`. After `budget_s` seconds of work no further transaction is begun.
+        Raises `BadBlock`, and then the chain is as before.
+        """
+        earliest = self.earliest_timestamp()
+        if timestamp_ms is None:
+            timestamp_ms = max(self.now_ms(), earliest)
+        elif timestamp_ms < earliest:
+            raise BadBlock(f"a block at {timestamp_ms} is too early, {earliest} is possible")
+        runtime = self.runtime(self._state)
+        builder = BlockBuilder(
+            runtime, self._state, self._head, timestamp_ms, timestamp_ms // self.slot_ms
+        )
+        end = None if budget_s is None else time.monotonic() + budget_s
+        included: list[bytes] = []
+        refused: list[bytes] = []
+        for transaction in self.pool.best():
+            if end is not None and time.monotonic() >= end:
+                break
+            try:
+                builder.apply(transaction.extrinsic)
+            except TransactionInvalid as error:
+                if error.exhausts:
+                    break
+                refused.append(transaction.hash)
+            except (TransactionUnknown, RuntimeTrapped, ScaleError):
+                refused.append(transaction.hash)
+            else:
+                included.append(transaction.hash)
+        block, changes = builder.seal()
+        self._import(block, changes.items())
+        self._tidy_pool(included, refused)
+        return block
+
+    def _import(self, block: Block, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+        changes = list(changes)
+        self._store.add(block, changes, self._state)
+        self._state.apply(changes)
+        self._head, self._head_hash = block.header, block.hash
+        self._imported.append((block, dict(changes)))
+
+    def take_imported(self) -> list[tuple[Block, dict[bytes, bytes | None]]]:
+        """The blocks made since this was last called, with their changes; the last few if many."""
+        imported = list(self._imported)
+        self._imported.clear()
+        return imported
+
+    def _tidy_pool(self, included: list[bytes], refused: list[bytes]) -> None:
+        now = self.now_ms()
+        self.pool.included(included)
+        for transaction_hash in refused:
+            self.pool.remove_invalid(transaction_hash, now)
+        for transaction in self.pool.to_recheck(self._head.number, _RECHECKED_PER_BLOCK):
+            try:
+                validity = self.validate(transaction.extrinsic)
+            except PoolError:
+                self.pool.remove_invalid(transaction.hash, now)
+            else:
+                self.pool.rechecked(transaction.hash, validity, self._head.number)
+
+    def replay(self, at: At = None) -> None:
+        """Executes a block again on its parent's state, as an importing node would.
+
+        Raises `BadBlock` if the runtime refuses it, `UnknownBlock`.
+        """
+        block = self.block(at)
+        if block.number == 0:
+            raise UnknownBlock("genesis has no parent to be replayed on")
+        state = self.state(block.number - 1)
+        replay(self.runtime(state), state, block)
+
+
+def _begin(
+    store: Store,
+    runtime: Runtime,
+    code: bytes,
+    preset: str,
+    genesis_patch: Mapping[str, Any] | None,
+    begun_with: bytes,
+) -> None:
+    items = genesis.build(runtime, code, preset, genesis_patch or {})
+    version = _state_version(runtime)
+    header = genesis.header(State(items, version).trie.root)
+    store.begin_chain(
+        header, items, {"state_version": str(version).encode(), "begun_with": begun_with}
+    )
+
+
+def _state_version(runtime: Runtime) -> int:
+    """The version of the trie that the runtime wants: the last byte of its encoded version."""
+    return min(runtime.call("Core_version", b"", Overlay(EmptyState()))[-1], 1)
+
+
+def _check_format(extrinsic: bytes) -> None:
+    reader = Reader(extrinsic)
+    try:
+        reader.sized()
+        reader.end()
+    except ScaleError as error:
+        raise pool.bad_format(str(error)) from error

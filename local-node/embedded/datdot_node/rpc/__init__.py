@@ -1,0 +1,1 @@
+"""JSON-RPC: what substrate-interface and polkadot.js call of a node."""

@@ -1,0 +1,236 @@
+"""One TCP connection: HTTP/1.1 requests, or WebSocket after an upgrade.
+
+Built on the sans-IO h11 and wsproto, so that this module alone decides how long it waits for a
+peer and when it lets it go.
+"""
+
+from collections.abc import Callable
+
+import h11
+import structlog
+import trio
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Message,
+    Ping,
+    Pong,
+    TextMessage,
+)
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from datdot_node.node import Node
+from datdot_node.rpc.session import Session
+
+MAX_MESSAGE = 16 * 1024 * 1024
+"""Largest request, in bytes."""
+MAX_WAITING = 256
+"""Most messages that wait for a client to read; one more, and it is let go."""
+READ_TIMEOUT_S = 60.0
+"""How long a request may take to arrive, and how long HTTP is kept alive."""
+WRITE_TIMEOUT_S = 20.0
+PING_S = 30.0
+"""A WebSocket that is silent so long is pinged, and let go when it stays silent as long again."""
+_CHUNK = 65536
+
+logger = structlog.get_logger(__name__)
+
+
+class _PeerGone(Exception):
+    """The peer closed, broke the protocol or was too slow; the reason is in the message."""
+
+
+async def serve_connection(stream: trio.SocketStream, node: Node) -> None:
+    """Serves one client until it is gone, breaks the rules or is too slow, and closes the stream.
+
+    Cancelled, it closes the stream at once.
+    """
+    try:
+        await _Http(stream, node).serve()
+    except* (_PeerGone, trio.BrokenResourceError, trio.ClosedResourceError) as gone:
+        logger.debug("client_gone", reason=str(gone.exceptions[0]))
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def _receive(stream: trio.SocketStream, timeout: float) -> bytes:
+    with trio.move_on_after(timeout):
+        return bytes(await stream.receive_some(_CHUNK))
+    raise _PeerGone("nothing came in time")
+
+
+async def _send(stream: trio.SocketStream, data: bytes) -> None:
+    with trio.move_on_after(WRITE_TIMEOUT_S):
+        await stream.send_all(data)
+        return
+    raise _PeerGone("it does not read")
+
+
+class _Http:
+    """Requests by POST, answered in turn; a GET with an upgrade becomes a WebSocket."""
+
+    def __init__(self, stream: trio.SocketStream, node: Node) -> None:
+        self._stream = stream
+        self._node = node
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=16 * 1024)
+
+    async def serve(self) -> None:
+        try:
+            while True:
+                deadline = trio.current_time() + READ_TIMEOUT_S
+                request = await self._event(deadline)
+                if not isinstance(request, h11.Request):
+                    return
+                headers = dict(request.headers)
+                if b"websocket" in headers.get(b"upgrade", b"").lower():
+                    await _WebSocket(self._stream, self._node).serve(
+                        request, self._http.trailing_data[0]
+                    )
+                    return
+                await self._serve_request(request, deadline)
+                if self._http.our_state is not h11.DONE:
+                    return
+                self._http.start_next_cycle()
+        except h11.RemoteProtocolError as error:
+            if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                await self._respond(error.error_status_hint, b"")
+            raise _PeerGone(str(error)) from error
+
+    async def _event(self, deadline: float) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
+        while True:
+            event = self._http.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            if self._http.they_are_waiting_for_100_continue:
+                await self._send_event(h11.InformationalResponse(status_code=100, headers=[]))
+            left = max(0.0, deadline - trio.current_time())
+            self._http.receive_data(await _receive(self._stream, left))
+
+    async def _serve_request(self, request: h11.Request, deadline: float) -> None:
+        if request.method != b"POST":
+            await self._respond(405, b"JSON-RPC is asked by POST or by WebSocket\n")
+            return
+        body = bytearray()
+        while True:
+            event = await self._event(deadline)
+            if isinstance(event, h11.EndOfMessage):
+                break
+            if not isinstance(event, h11.Data):
+                raise _PeerGone("it closed within a request")
+            body += event.data
+            if len(body) > MAX_MESSAGE:
+                await self._respond(413, b"")
+                raise _PeerGone("its request is too large")
+        answer = await Session(self._node, None).answer(bytes(body))
+        await self._respond(200, answer or b"")
+
+    async def _respond(self, status: int, body: bytes) -> None:
+        headers = [
+            ("content-type", "application/json" if status == 200 else "text/plain"),
+            ("content-length", str(len(body))),
+        ]
+        await self._send_event(h11.Response(status_code=status, headers=headers))
+        await self._send_event(h11.Data(data=body))
+        await self._send_event(h11.EndOfMessage())
+
+    async def _send_event(self, event: h11.Event) -> None:
+        data = self._http.send(event)
+        if data:
+            await _send(self._stream, data)
+
+
+class _WebSocket:
+    """A reader that answers requests in turn, and the one writer of the connection."""
+
+    def __init__(self, stream: trio.SocketStream, node: Node) -> None:
+        self._stream = stream
+        self._node = node
+        self._websocket = WSConnection(ConnectionType.SERVER)
+        self._outgoing, self._to_write = trio.open_memory_channel[bytes](MAX_WAITING)
+        self._too_slow: Callable[[], None] | None = None
+
+    async def serve(self, request: h11.Request, first: bytes) -> None:
+        headers = [(name, value) for name, value in request.headers]
+        try:
+            self._websocket.initiate_upgrade_connection(headers, request.target)
+            await _send(self._stream, self._websocket.send(AcceptConnection()))
+        except (RemoteProtocolError, LocalProtocolError) as error:
+            await _send(self._stream, b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+            raise _PeerGone(str(error)) from error
+        session = Session(self._node, self._notify)
+        async with trio.open_nursery() as nursery:
+            self._too_slow = nursery.cancel_scope.cancel
+            nursery.start_soon(self._write)
+            with self._node.listening(session.update):
+                await self._read(session, first)
+            # The writer ends when it has written what waits.
+            self._outgoing.close()
+
+    def _notify(self, message: bytes) -> None:
+        """Puts a notification in the queue; a client that lets it fill up is let go."""
+        try:
+            self._outgoing.send_nowait(self._frame(message))
+        except trio.WouldBlock:
+            logger.warning("slow_client_dropped", waiting=MAX_WAITING)
+            if self._too_slow is not None:
+                self._too_slow()
+
+    def _frame(self, message: bytes) -> bytes:
+        return self._websocket.send(Message(data=message.decode()))
+
+    async def _write(self) -> None:
+        async for data in self._to_write:
+            await _send(self._stream, data)
+
+    async def _read(self, session: Session, first: bytes) -> None:
+        parts: list[str | bytes] = []
+        size = 0
+        try:
+            if first:
+                self._websocket.receive_data(first)
+            while True:
+                for event in self._websocket.events():
+                    if isinstance(event, TextMessage | BytesMessage):
+                        part = event.data
+                        parts.append(part if isinstance(part, str) else bytes(part))
+                        size += len(event.data)
+                        if size > MAX_MESSAGE:
+                            await self._outgoing.send(
+                                self._websocket.send(CloseConnection(code=1009))
+                            )
+                            return
+                        if event.message_finished:
+                            await self._answer(session, parts)
+                            parts, size = [], 0
+                    elif isinstance(event, Ping):
+                        await self._outgoing.send(self._websocket.send(event.response()))
+                    elif isinstance(event, CloseConnection):
+                        await self._outgoing.send(self._websocket.send(event.response()))
+                        return
+                    elif not isinstance(event, Pong):
+                        raise _PeerGone(f"it sent {type(event).__name__}")
+                self._websocket.receive_data(await self._more())
+        except RemoteProtocolError as error:
+            raise _PeerGone(str(error)) from error
+
+    async def _more(self) -> bytes | None:
+        """The next bytes; None at their end. A silent peer is pinged once."""
+        data: bytes | None = None
+        with trio.move_on_after(PING_S):
+            data = bytes(await self._stream.receive_some(_CHUNK))
+        if data is None:
+            await self._outgoing.send(self._websocket.send(Ping()))
+            data = await _receive(self._stream, PING_S)
+        return data or None
+
+    async def _answer(self, session: Session, parts: list[str | bytes]) -> None:
+        if all(isinstance(part, str) for part in parts):
+            message: str | bytes = "".join(part for part in parts if isinstance(part, str))
+        else:
+            message = b"".join(part for part in parts if isinstance(part, bytes))
+        answer = await session.answer(message)
+        if answer is not None:
+            await self._outgoing.send(self._frame(answer))
+        session.answered()
