@@ -114,6 +114,15 @@ class Channel:
         plaintext = encode_batch(self._channel.local_id, messages)
         await self.connection._send(plaintext, self._check)
 
+    def send_nowait(self, message_type: int, body: bytes) -> None:
+        """Queue a message beyond the queue's bound; only for few and small ones.
+
+        After the end of the channel it does nothing.
+        """
+        if self.error is None:
+            plaintext = encode_message(self._channel.local_id, message_type, body)
+            self.connection._send_now(plaintext)
+
     async def receive(self) -> Incoming:
         """Wait for the next message. Cancelled, none is lost.
 
@@ -302,13 +311,16 @@ class Connection:
         """Queue an answer without waiting; a peer that never reads them is cut off."""
         if self._outgoing.weight > 2 * QUEUE_BYTES:
             raise ProtocolViolation("the peer does not read the answers to its messages")
+        self._send_now(plaintext)
+
+    def _send_now(self, plaintext: bytes) -> None:
         self._outgoing.put_nowait(plaintext, len(plaintext) + MESSAGE_WEIGHT)
 
     def _close_channel(self, inner: MuxChannel) -> None:
         self._channels.pop(inner, None)
         plaintext = self._mux.close(inner)
         if plaintext and self.error is None:
-            self._outgoing.put_nowait(plaintext, len(plaintext) + MESSAGE_WEIGHT)
+            self._send_now(plaintext)
 
     def _accept(self, opening: Opening, handshake: bytes) -> Channel:
         inner, plaintext = self._mux.accept(opening, handshake)

@@ -1,0 +1,413 @@
+"""One feed read from one hoster, as the stock npm client does it (hypercore.md §4.3); no I/O.
+
+A `ClientSession` takes the channel's messages and gives the messages to send, byte for byte and
+frame for frame those of an ordinary reader, and the verified results. Nothing of a peer's is
+believed before it leads to a head that the feed's signer signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from offchain_worker.hypercore import messages as m
+from offchain_worker.hypercore.errors import BadProof, HypercoreError, NoData, NotHosted
+from offchain_worker.hypercore.feed import Head
+from offchain_worker.hypercore.manifest import Manifest, is_compat, verify_head
+from offchain_worker.hypercore.tree import (
+    Node,
+    apply_upgrade,
+    leaf_node,
+    parent,
+    tree_hash,
+    verify_path,
+)
+
+WANT_BLOCKS = 2097152
+_PAGE_BITS = 32768
+_MAX_PAGES = 1024
+PRIORITY_GET = 1
+PRIORITY_DOWNLOAD = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Messages (type, body) to send in one frame; `batch`: in the form of a batch."""
+
+    messages: tuple[tuple[int, bytes], ...]
+    batch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeadVerified:
+    """A first or a longer head was verified; it is the session's `head` now."""
+
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class BlockVerified:
+    """The block of request `request` was verified."""
+
+    request: int
+    index: int
+    data: bytes
+    leaf: Node
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFailed:
+    """A request for a block ended without it."""
+
+    request: int
+    error: HypercoreError
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFailed:
+    """There is no head to read from, or the one shown does not verify."""
+
+    error: HypercoreError
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionReceived:
+    """An extension message, its name filled in."""
+
+    name: str
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AvailabilityChanged:
+    """The hoster said more about which blocks it has."""
+
+
+Event = (
+    HeadVerified
+    | BlockVerified
+    | RequestFailed
+    | SessionFailed
+    | ExtensionReceived
+    | AvailabilityChanged
+)
+
+
+class RemoteBlocks:
+    """Which blocks the hoster says it has; bounded whatever it says."""
+
+    def __init__(self) -> None:
+        self._contiguous = 0
+        self._pages: dict[int, int] = {}
+
+    def has(self, index: int) -> bool:
+        """Whether the hoster announced the block."""
+        if index < self._contiguous:
+            return True
+        return bool(self._pages.get(index // _PAGE_BITS, 0) >> (index % _PAGE_BITS) & 1)
+
+    def denied(self, index: int) -> bool:
+        """Whether the hoster spoke about the block's surroundings and left the block out."""
+        return index // _PAGE_BITS in self._pages and not self.has(index)
+
+    def set_range(self, start: int, length: int, *, has: bool) -> None:
+        """Take a `range` message."""
+        if has and start == 0:
+            self._contiguous = max(self._contiguous, length)
+            return
+        if not has and start < self._contiguous:
+            # What lies behind the hole is not known any more; the hoster repeats it when asked.
+            self._contiguous = start
+        stop = min(start + length, _MAX_PAGES * _PAGE_BITS)
+        while start < stop:
+            page = start // _PAGE_BITS
+            end = min(stop, (page + 1) * _PAGE_BITS)
+            mask = ((1 << (end - start)) - 1) << (start % _PAGE_BITS)
+            bits = self._pages.get(page, 0)
+            self._pages[page] = bits | mask if has else bits & ~mask
+            start = end
+
+    def set_bitfield(self, bitfield: m.Bitfield) -> None:
+        """Take a `bitfield` message; it is the truth about the blocks that it covers."""
+        if bitfield.start < self._contiguous:
+            self._contiguous = bitfield.start
+        start = bitfield.start
+        value = int.from_bytes(
+            b"".join(word.to_bytes(4, "little") for word in bitfield.words), "little"
+        )
+        stop = min(start + 32 * len(bitfield.words), _MAX_PAGES * _PAGE_BITS)
+        while start < stop:
+            page = start // _PAGE_BITS
+            end = min(stop, (page + 1) * _PAGE_BITS)
+            count = end - start
+            mask = ((1 << count) - 1) << (start % _PAGE_BITS)
+            news = (value & ((1 << count) - 1)) << (start % _PAGE_BITS)
+            self._pages[page] = self._pages.get(page, 0) & ~mask | news
+            value >>= count
+            start = end
+
+
+class ClientSession:
+    """The state of a reader on one channel.
+
+    Attributes:
+        feed_key: the feed's 32-byte key.
+        head: the newest verified head, or None.
+        remote: the hoster's last sync, or None.
+        remote_blocks: what it says it has.
+        nodes: all verified tree nodes by index: those of the heads and of what was read.
+    """
+
+    def __init__(self, feed_key: bytes) -> None:
+        self.feed_key = feed_key
+        self.head: Head | None = None
+        self.remote: m.Sync | None = None
+        self.remote_blocks = RemoteBlocks()
+        self._nodes: dict[int, Node] = {}
+        self.nodes: Mapping[int, Node] = MappingProxyType(self._nodes)
+        self._manifest: Manifest | None = None
+        self._outbox: list[Frame] = []
+        self._free: list[int] = []
+        self._highest_id = 0
+        self._blocks: dict[int, int] = {}
+        self._cancelled: set[int] = set()
+        self._upgrade: m.Request | None = None
+        self._wanted: set[int] = set()
+        self._have: set[int] = set()
+        self._last_extension = ""
+
+    # --- what this side does --------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """The channel is up: greet."""
+        hello = m.Sync(0, 0, 0, can_upgrade=True, uploading=True, downloading=True)
+        self._push((m.Type.SYNC, hello.encode()), batch=True)
+
+    def outgoing(self) -> list[Frame]:
+        """What has to be sent now, in this order; each frame is returned once."""
+        frames, self._outbox = self._outbox, []
+        return frames
+
+    def want(self, index: int) -> bool:
+        """Ask for the availability of block `index`, once; returns whether it is announced."""
+        if self.remote_blocks.has(index):
+            return True
+        region = index // WANT_BLOCKS
+        if region not in self._wanted:
+            self._wanted.add(region)
+            self._push((m.Type.WANT, m.Want(region * WANT_BLOCKS, WANT_BLOCKS).encode()))
+        return False
+
+    def request_block(self, index: int, priority: int) -> int:
+        """Ask for a block; returns the request's id.
+
+        Raises:
+            ValueError: there is no verified head, or the block is not below its length.
+        """
+        if self.head is None or not 0 <= index < self.head.length:
+            raise ValueError(f"block {index} is not below the verified length")
+        request = m.Request(
+            self._new_id(),
+            self.head.fork,
+            block=m.RequestBlock(index, self._missing_levels(2 * index)),
+            priority=priority,
+        )
+        self._blocks[request.id] = index
+        self._push((m.Type.REQUEST, request.encode()))
+        return request.id
+
+    def cancel(self, request_id: int) -> None:
+        """Take back a request for a block; its answer is ignored if it comes all the same.
+
+        The id stays in use until then, so that a late answer is not taken for another's.
+        """
+        if self._blocks.pop(request_id, None) is not None:
+            self._cancelled.add(request_id)
+            self._push((m.Type.CANCEL, m.Cancel(request_id).encode()))
+
+    @property
+    def awaits_head(self) -> bool:
+        """Whether a head was asked for and has not come yet."""
+        return self._upgrade is not None
+
+    # --- what the hoster does -------------------------------------------------------------------
+
+    def receive(self, message_type: int, body: bytes, *, batched: bool = False) -> list[Event]:
+        """Take a message of the channel; returns what follows from it.
+
+        Args:
+            message_type, body: as they came; unknown types are ignored.
+            batched: whether the message shared its frame with others; then what it causes is
+                sent as a batch too, as the stock client does.
+
+        Raises:
+            DecodeError: the body is not of that type.
+        """
+        match message_type:
+            case m.Type.SYNC:
+                return self._on_sync(m.Sync.decode(body), batched=batched)
+            case m.Type.DATA:
+                return self._on_data(m.Data.decode(body))
+            case m.Type.NO_DATA:
+                return self._on_no_data(m.NoData.decode(body))
+            case m.Type.RANGE:
+                announced = m.Range.decode(body)
+                self.remote_blocks.set_range(
+                    announced.start, announced.length, has=not announced.drop
+                )
+                return [AvailabilityChanged()]
+            case m.Type.BITFIELD:
+                self.remote_blocks.set_bitfield(m.Bitfield.decode(body))
+                return [AvailabilityChanged()]
+            case m.Type.EXTENSION:
+                extension = m.Extension.decode(body)
+                self._last_extension = extension.name or self._last_extension
+                return [ExtensionReceived(self._last_extension, extension.message)]
+            case _:
+                return []
+
+    def _on_sync(self, sync: m.Sync, *, batched: bool) -> list[Event]:
+        self.remote = sync
+        own_length = 0 if self.head is None else self.head.length
+        if self.head is None and sync.length == 0:
+            return [SessionFailed(NotHosted("the peer has no block of the feed"))]
+        same_fork = self.head is None or self.head.fork == sync.fork
+        if self._upgrade is None and same_fork and sync.length > own_length:
+            self._request_upgrade(sync, own_length, batched=batched)
+        return []
+
+    def _request_upgrade(self, sync: m.Sync, own_length: int, *, batched: bool) -> None:
+        self._upgrade = m.Request(
+            self._new_id(),
+            sync.fork,
+            upgrade=m.RequestUpgrade(own_length, sync.length - own_length),
+            manifest=self._manifest is None and sync.has_manifest,
+        )
+        self._push((m.Type.REQUEST, self._upgrade.encode()), batch=batched)
+
+    def _on_data(self, data: m.Data) -> list[Event]:
+        if self._upgrade is not None and data.request == self._upgrade.id:
+            return self._on_upgrade(self._upgrade, data)
+        index = self._blocks.pop(data.request, None)
+        if index is None:
+            self._forget_cancelled(data.request)
+            return []
+        self._free.append(data.request)
+        try:
+            return [self._verify_block(data, index)]
+        except BadProof as error:
+            return [RequestFailed(data.request, error)]
+
+    def _verify_block(self, data: m.Data, index: int) -> Event:
+        head, block = self.head, data.block
+        if head is None or block is None or block.index != index:
+            raise BadProof(f"the answer to a request for block {index} is not that block")
+        if data.fork != head.fork:
+            raise BadProof(f"block {index} comes from fork {data.fork} instead of {head.fork}")
+        if data.upgrade is not None or data.hash is not None or data.seek is not None:
+            raise BadProof(f"block {index} comes with what was not asked for")
+        leaf = leaf_node(index, block.value)
+        for node in verify_path(self._nodes, leaf, block.nodes):
+            self._nodes[node.index] = node
+        self._have.add(index)
+        if len(self._have) == head.length:
+            self._push((m.Type.RANGE, m.Range(0, head.length).encode()))
+        return BlockVerified(data.request, index, block.value, leaf)
+
+    def _on_upgrade(self, request: m.Request, data: m.Data) -> list[Event]:
+        self._upgrade = None
+        self._free.append(request.id)
+        try:
+            head = self._verify_upgrade(request, data)
+        except BadProof as error:
+            return [SessionFailed(error)]
+        old_length = 0 if self.head is None else self.head.length
+        self.head = head
+        learnt_manifest = head.manifest is not None and self._manifest is None
+        self._manifest = head.manifest
+        if learnt_manifest and not is_compat(self.feed_key, head.manifest):
+            self._push_sync(head.fork, old_length)
+        self._push_sync(head.fork, head.length)
+        return [HeadVerified(head)]
+
+    def _verify_upgrade(self, request: m.Request, data: m.Data) -> Head:
+        asked, part = request.upgrade, data.upgrade
+        if asked is None or part is None or data.fork != request.fork:
+            raise BadProof("the answer to a request for the head is not a head of that fork")
+        if part.start != asked.start or part.length != asked.length:
+            raise BadProof("the head is proved from, or up to, another length than asked for")
+        roots = () if self.head is None else self.head.roots
+        if data.block is not None or data.hash is not None or data.seek is not None:
+            raise BadProof("the head comes with what was not asked for")
+        upgrade = apply_upgrade(roots, asked.start + asked.length, part.nodes, part.additional)
+        manifest = data.manifest if self._manifest is None else self._manifest
+        head_hash = tree_hash(upgrade.roots)
+        verify_head(
+            self.feed_key,
+            manifest,
+            data.fork,
+            upgrade.length,
+            head_hash,
+            part.signature,
+            upgrade.roots,
+        )
+        for node in upgrade.nodes:
+            self._nodes[node.index] = node
+        return Head(
+            data.fork,
+            upgrade.length,
+            head_hash,
+            tuple(upgrade.roots),
+            part.signature or b"",
+            manifest,
+        )
+
+    def _on_no_data(self, refusal: m.NoData) -> list[Event]:
+        error = NoData(f"the peer has not what was asked for (reason {refusal.reason})")
+        if self._upgrade is not None and refusal.request == self._upgrade.id:
+            self._upgrade = None
+            self._free.append(refusal.request)
+            return [SessionFailed(error)] if self.head is None else []
+        if self._blocks.pop(refusal.request, None) is None:
+            self._forget_cancelled(refusal.request)
+            return []
+        self._free.append(refusal.request)
+        return [RequestFailed(refusal.request, error)]
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _push(self, message: tuple[int, bytes], *, batch: bool = False) -> None:
+        self._outbox.append(Frame((message,), batch))
+
+    def _push_sync(self, fork: int, length: int) -> None:
+        remote = self.remote
+        sync = m.Sync(
+            fork,
+            length,
+            remote.length if remote is not None and remote.fork == fork else 0,
+            uploading=True,
+            downloading=True,
+            has_manifest=self._manifest is not None
+            and not is_compat(self.feed_key, self._manifest),
+        )
+        self._push((m.Type.SYNC, sync.encode()))
+
+    def _new_id(self) -> int:
+        if self._free:
+            return self._free.pop()
+        self._highest_id += 1
+        return self._highest_id
+
+    def _forget_cancelled(self, request_id: int) -> None:
+        if request_id in self._cancelled:
+            self._cancelled.remove(request_id)
+            self._free.append(request_id)
+
+    def _missing_levels(self, index: int) -> int:
+        """How many levels lie between a node and the first verified one above it."""
+        levels = 0
+        while index not in self._nodes:
+            index = parent(index)
+            levels += 1
+        return levels

@@ -1,0 +1,532 @@
+"""An ordinary reader of a feed, on Trio (hypercore.md §4.3).
+
+Audits and plain downloads use the same reader, so that a hoster cannot tell them apart.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from offchain_worker.hypercore import messages as m
+from offchain_worker.hypercore.client import (
+    PRIORITY_DOWNLOAD,
+    PRIORITY_GET,
+    AvailabilityChanged,
+    BlockVerified,
+    ClientSession,
+    Event,
+    ExtensionReceived,
+    HeadVerified,
+    RequestFailed,
+    SessionFailed,
+)
+from offchain_worker.hypercore.connection import Channel, Connection, open_connection
+from offchain_worker.hypercore.errors import (
+    ChannelClosed,
+    ChannelRejected,
+    DecodeError,
+    Disconnected,
+    HypercoreError,
+    NoData,
+    NotHosted,
+    ProtocolViolation,
+    ReadTimeout,
+)
+from offchain_worker.hypercore.feed import Head
+from offchain_worker.hypercore.manifest import discovery_key
+from offchain_worker.hypercore.secret_stream import MAX_FRAME_BYTES
+from offchain_worker.hypercore.tree import Node
+from offchain_worker.keys import KeyPair
+
+WINDOW = 48
+EXTENSION_QUEUE = 64
+MAX_EXTENSION_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds for each step that waits for the hoster.
+
+    Attributes:
+        handshake: for the whole handshake.
+        head: from the opening of the channel to the verified head.
+        block: from a request to its block.
+    """
+
+    handshake: float = 10.0
+    head: float = 10.0
+    block: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A verified block.
+
+    Attributes:
+        index: its number.
+        data: its bytes.
+        leaf: its tree node; `leaf.hash` is the leaf hash.
+        requested, arrived: seconds of `trio.current_time`; when the request was queued for
+            sending, and when the last byte of the answer came in.
+    """
+
+    index: int
+    data: bytes
+    leaf: Node
+    requested: float
+    arrived: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionMessage:
+    """An extension message, with the time (`trio.current_time`) at which it came in."""
+
+    name: str
+    payload: bytes
+    arrived: float
+
+
+class _Request:
+    """A request for a block that somebody waits for."""
+
+    __slots__ = ("index", "owner", "requested")
+
+    def __init__(self, index: int, owner: _Waiter, requested: float) -> None:
+        self.index = index
+        self.owner = owner
+        self.requested = requested
+
+
+class _Waiter:
+    """Collects the results of requests for one caller."""
+
+    def __init__(self) -> None:
+        self.results: deque[Block | HypercoreError] = deque()
+        self._arrived = trio.lowlevel.ParkingLot()
+
+    def put(self, result: Block | HypercoreError) -> None:
+        self.results.append(result)
+        self._arrived.unpark_all()
+
+    async def get(self) -> Block:
+        while not self.results:
+            await self._arrived.park()
+        result = self.results.popleft()
+        if isinstance(result, HypercoreError):
+            raise result
+        return result
+
+
+class Reader:
+    """Reads one feed on one connection; made by `open_reader` or `read_feed`.
+
+    Attributes:
+        connection: the connection it uses.
+        feed_key: the feed's 32-byte key.
+        extensions: extension messages in the order in which they came. At most 64 wait; of more,
+            or of messages above 64 KiB, the oldest or the long ones are dropped and counted.
+        extensions_dropped: how many that were.
+        error: why reading ended, or None as long as it goes on.
+    """
+
+    def __init__(
+        self, connection: Connection, feed_key: bytes, channel: Channel, timeouts: Timeouts
+    ) -> None:
+        """Made by `read_feed` only."""
+        self.connection = connection
+        self.feed_key = feed_key
+        self.timeouts = timeouts
+        self.extensions_dropped = 0
+        self.error: HypercoreError | None = None
+        self._extensions_in, self.extensions = trio.open_memory_channel[ExtensionMessage](
+            EXTENSION_QUEUE
+        )
+        self._channel = channel
+        self._session = ClientSession(feed_key)
+        self._requests: dict[int, _Request] = {}
+        self._window = trio.Semaphore(WINDOW, max_value=WINDOW)
+        self._changed = trio.lowlevel.ParkingLot()
+
+    @property
+    def head(self) -> Head:
+        """The newest verified head."""
+        head = self._session.head
+        if head is None:
+            raise RuntimeError("a reader is handed out with its head")
+        return head
+
+    @property
+    def nodes(self) -> Mapping[int, Node]:
+        """All verified tree nodes by index, a live view: of the heads and of what was read."""
+        return self._session.nodes
+
+    @property
+    def remote_fork(self) -> int | None:
+        """The fork that the hoster announced last; it differs from the head's after a rewrite."""
+        return None if self._session.remote is None else self._session.remote.fork
+
+    @property
+    def handshake_s(self) -> float:
+        """Seconds that the handshake took."""
+        return self.connection.handshake_s
+
+    async def get(self, index: int, *, timeout: float | None = None) -> Block:
+        """Read one block, as `core.get` does.
+
+        Cancelled, the request is taken back; the reader can be used further.
+
+        Args:
+            index: below the head's length.
+            timeout: seconds, instead of `timeouts.block`.
+
+        Raises:
+            NoData: the hoster has it not, does not announce it in time, or closed.
+            BadProof: what came does not verify.
+            ReadTimeout: nothing came in time.
+            Disconnected: the connection had ended before.
+            ValueError: the block is not below the verified length.
+        """
+        limit = self.timeouts.block if timeout is None else timeout
+        waiter = _Waiter()
+        async with self._window:
+            request_id = None
+            try:
+                with trio.fail_after(limit):
+                    await self._wait_announced(index)
+                    request_id = await self._request(index, PRIORITY_GET, waiter)
+                    return await waiter.get()
+            except trio.TooSlowError:
+                if request_id is None:
+                    raise NoData(f"block {index} was not announced in {limit:g} s") from None
+                raise ReadTimeout(f"block {index} did not come in {limit:g} s") from None
+            finally:
+                if request_id is not None:
+                    self._cancel(request_id)
+
+    def download(
+        self, indices: Iterable[int], window: int = WINDOW, *, timeout: float | None = None
+    ) -> Download:
+        """Read blocks with up to `window` requests in flight, as `core.download` does.
+
+        Iterate over the result; the blocks come in the order of their arrival. What is left when
+        it is not used up is taken back by `Download.close`, or comes and is thrown away.
+
+        Args:
+            indices: below the head's length; taken one by one, in the order of the requests.
+            window: 1 to 48.
+            timeout: seconds for each block from its request, instead of `timeouts.block`.
+        """
+        if not 1 <= window <= WINDOW:
+            raise ValueError(f"a window of {window} requests")
+        limit = self.timeouts.block if timeout is None else timeout
+        return Download(self, iter(indices), window, limit)
+
+    async def wait_longer(self, length: int) -> Head:
+        """Wait until a head longer than `length` is verified; it has no time limit of its own.
+
+        Raises:
+            HypercoreError: reading ended before.
+        """
+        while self.error is None and self.head.length <= length:
+            await self._changed.park()
+        if self.error is not None:
+            raise self.error
+        return self.head
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    async def _wait_announced(self, index: int) -> None:
+        """Wait until the hoster says that it has the block, asking once where it has not."""
+        self._check()
+        if not 0 <= index < self.head.length:
+            raise ValueError(f"block {index} is not below length {self.head.length}")
+        while not self._session.want(index):
+            await self._flush()
+            if self._session.remote_blocks.denied(index):
+                raise NoData(f"the peer says that it does not have block {index}")
+            await self._changed.park()
+            self._check()
+
+    async def _request(self, index: int, priority: int, owner: _Waiter) -> int:
+        request_id = self._session.request_block(index, priority)
+        self._requests[request_id] = _Request(index, owner, trio.current_time())
+        try:
+            await self._flush()
+        except BaseException:
+            self._cancel(request_id)
+            raise
+        return request_id
+
+    def _cancel(self, request_id: int) -> None:
+        """Take back a request if it is still open."""
+        if self._requests.pop(request_id, None) is None:
+            return
+        self._session.cancel(request_id)
+        for frame in self._session.outgoing():
+            self._channel.send_nowait(*frame.messages[0])
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    async def _flush(self) -> None:
+        for frame in self._session.outgoing():
+            if frame.batch:
+                await self._channel.send_batch(frame.messages)
+            else:
+                await self._channel.send(*frame.messages[0])
+
+    def _fail(self, error: HypercoreError) -> None:
+        """End: what was asked for and did not come is missing."""
+        if self.error is not None:
+            return
+        self.error = error
+        ended = isinstance(error, ChannelClosed | Disconnected)
+        for request in self._requests.values():
+            missing: HypercoreError = error
+            if ended and not isinstance(error, ProtocolViolation):
+                missing = NoData(f"block {request.index} was asked for, then: {error}")
+                missing.__cause__ = error
+            request.owner.put(missing)
+        self._requests.clear()
+        self._extensions_in.close()
+        self._changed.unpark_all()
+
+    async def _run(self) -> None:
+        """Take the channel's messages until it ends."""
+        try:
+            self._session.opened()
+            while True:
+                await self._flush()
+                incoming = await self._channel.receive()
+                events = self._session.receive(
+                    incoming.type, incoming.body, batched=incoming.batched
+                )
+                for event in events:
+                    self._on_event(event, incoming.arrived)
+        except DecodeError as error:
+            violation = ProtocolViolation(f"a message cannot be read: {error}")
+            self._fail(violation)
+            self.connection.close(violation)
+        except (ChannelClosed, Disconnected) as error:
+            self._fail(error)
+
+    def _on_event(self, event: Event, arrived: float) -> None:
+        match event:
+            case BlockVerified(request_id, index, data, leaf):
+                request = self._requests.pop(request_id, None)
+                if request is not None:
+                    request.owner.put(Block(index, data, leaf, request.requested, arrived))
+            case RequestFailed(request_id, error):
+                request = self._requests.pop(request_id, None)
+                if request is not None:
+                    request.owner.put(error)
+            case ExtensionReceived(name, payload):
+                self._on_extension(ExtensionMessage(name, payload, arrived))
+            case HeadVerified() | AvailabilityChanged():
+                self._changed.unpark_all()
+            case SessionFailed(error):
+                self._fail(error)
+
+    def _on_extension(self, message: ExtensionMessage) -> None:
+        if len(message.payload) > MAX_EXTENSION_BYTES:
+            self.extensions_dropped += 1
+            return
+        try:
+            self._extensions_in.send_nowait(message)
+        except trio.WouldBlock:
+            self.extensions.receive_nowait()
+            self._extensions_in.send_nowait(message)
+            self.extensions_dropped += 1
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            # The caller does not listen any more, or reading has ended.
+            self.extensions_dropped += 1
+
+    async def _wait_head(self) -> None:
+        while self.error is None and self._session.head is None:
+            await self._changed.park()
+        if isinstance(self.error, ChannelClosed):
+            raise NotHosted("the peer closed the feed's channel without a head") from self.error
+        if (
+            isinstance(self.error, Disconnected)
+            and not isinstance(self.error, ProtocolViolation)
+            and self._session.awaits_head
+        ):
+            raise NoData(f"the head was asked for, then: {self.error}") from self.error
+        self._check()
+
+
+class Download:
+    """Blocks in the order of their arrival; made by `Reader.download`."""
+
+    def __init__(self, reader: Reader, indices: Iterable[int], window: int, limit: float) -> None:
+        self._reader = reader
+        self._indices = iter(indices)
+        self._window = window
+        self._limit = limit
+        self._waiter = _Waiter()
+        self._open: dict[int, float] = {}
+        self._exhausted = False
+
+    def __aiter__(self) -> Download:
+        return self
+
+    async def __anext__(self) -> Block:
+        """The next block.
+
+        After an error, or cancelled, what is in flight is taken back, and the download is over.
+
+        Raises:
+            As `Reader.get`.
+        """
+        try:
+            await self._fill()
+            if not self._open and not self._waiter.results:
+                raise StopAsyncIteration
+            oldest = next(iter(self._open.values()), math.inf)
+            with trio.move_on_at(oldest + self._limit) as scope:
+                block = await self._waiter.get()
+            if scope.cancelled_caught:
+                raise ReadTimeout(f"a block did not come in {self._limit:g} s")
+        except BaseException:
+            self.close()
+            raise
+        self._open = {i: at for i, at in self._open.items() if i in self._reader._requests}
+        return block
+
+    def close(self) -> None:
+        """Take back what is in flight and end the download."""
+        self._exhausted = True
+        for request_id in self._open:
+            self._reader._cancel(request_id)
+        self._open.clear()
+
+    async def _fill(self) -> None:
+        """Keep the window full."""
+        while not self._exhausted and len(self._open) + len(self._waiter.results) < self._window:
+            index = next(self._indices, None)
+            if index is None:
+                self._exhausted = True
+                return
+            with trio.move_on_after(self._limit) as scope:
+                await self._reader._wait_announced(index)
+            if scope.cancelled_caught:
+                raise NoData(f"block {index} was not announced in {self._limit:g} s")
+            request_id = await self._reader._request(index, PRIORITY_DOWNLOAD, self._waiter)
+            self._open[request_id] = trio.current_time()
+
+
+@asynccontextmanager
+async def read_feed(
+    connection: Connection, feed_key: bytes, timeouts: Timeouts | None = None
+) -> AsyncIterator[Reader]:
+    """Open a feed on a connection, verify its head, and hold the reader for the body.
+
+    At the end, however it comes, the channel is closed; the connection stays. An error of the
+    body leaves as it is.
+
+    Raises:
+        NotHosted: the peer rejects the feed, shows no head in time, or has no block.
+        BadProof: its head does not verify.
+        NoData: it announces a head and refuses, or closes instead of, proving it.
+        Disconnected: the connection ended.
+    """
+    limits = timeouts or Timeouts()
+    own = m.capability(connection.handshake_hash, feed_key, initiator=connection.initiator)
+    theirs = m.capability(connection.handshake_hash, feed_key, initiator=not connection.initiator)
+    deadline = trio.current_time() + limits.head
+    try:
+        channel = await connection.open_channel(
+            m.PROTOCOL,
+            discovery_key(feed_key),
+            m.Handshake(seeks=True, capability=own).encode(),
+            timeout=limits.head,
+        )
+    except ChannelRejected as error:
+        raise NotHosted("the peer does not serve the feed") from error
+    except ReadTimeout as error:
+        raise NotHosted(f"the peer did not open the feed in {limits.head:g} s") from error
+    try:
+        if m.Handshake.decode(channel.remote_handshake).capability != theirs:
+            raise NotHosted("the peer does not know the feed's key")
+    except DecodeError as error:
+        raise NotHosted("the peer's opening of the feed cannot be read") from error
+    reader = Reader(connection, feed_key, channel, limits)
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        scope = trio.CancelScope(shield=True)
+
+        async def run() -> None:
+            with scope:
+                await reader._run()
+
+        nursery.start_soon(run)
+        try:
+            with trio.move_on_at(deadline) as waiting:
+                await reader._wait_head()
+            if waiting.cancelled_caught:
+                raise NotHosted(f"the peer showed no head in {limits.head:g} s")
+            yield reader
+        except BaseException as error:
+            # Raised again below, outside the nursery, which would wrap it in a group.
+            failure = error
+        finally:
+            reader._fail(ChannelClosed("the reader was closed"))
+            channel.close()
+            scope.cancel()
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure
+
+
+@asynccontextmanager
+async def open_reader(
+    stream: trio.abc.Stream,
+    *,
+    feed_key: bytes,
+    keypair: KeyPair,
+    expected_remote: bytes | None,
+    timeouts: Timeouts | None = None,
+    max_frame: int = MAX_FRAME_BYTES,
+) -> AsyncIterator[Reader]:
+    """Connect to a hoster as the dialling side and read a feed.
+
+    The stream is closed at the end, however it comes. An error of the body leaves as it is.
+
+    Args:
+        stream: connected to the hoster.
+        feed_key: the feed's 32-byte key.
+        keypair: this side's Noise key pair.
+        expected_remote: the hoster's 32-byte Noise key; None accepts any.
+        timeouts: of each step.
+        max_frame: longest frame accepted, in bytes.
+
+    Raises:
+        HandshakeFailed: the handshake did not succeed, in time or at all.
+        WrongIdentity: the hoster has another key; it has not seen ours then.
+        NotHosted, BadProof, NoData, Disconnected: as `read_feed`.
+    """
+    limits = timeouts or Timeouts()
+    accept = None if expected_remote is None else partial(operator.eq, expected_remote)
+    async with (
+        open_connection(
+            stream,
+            keypair,
+            initiator=True,
+            timeout=limits.handshake,
+            accept=accept,
+            max_frame=max_frame,
+        ) as connection,
+        read_feed(connection, feed_key, limits) as reader,
+    ):
+        yield reader
