@@ -242,7 +242,9 @@ class Registry:
                 ):
                     return None
                 return f"the variants of {kind.__name__} differ"
-            case scale.Variants(cases), metadata.VariantType(variants):
+            case scale.Variants(cases, partial), metadata.VariantType(variants):
+                if partial:
+                    variants = tuple(variant for variant in variants if variant.index in cases)
                 return self._variants_difference(cases, variants)
         return f"{_name(codec)} expected, the runtime has {self.describe(identifier)}"
 

@@ -1,4 +1,4 @@
-"""One runtime of the chain: encodes calls, decodes events and errors, and is checked at the start.
+"""One runtime of the chain: encodes calls, decodes events and errors.
 
 A `Runtime` is made of metadata and version once and does not change.
 """
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from chain_types import metadata as md
+from chain_types.calls import CALLS
+from chain_types.events import EVENTS
 from chain_types.registry import Choice, Registry
 from chain_types.scale import (
     U32,
@@ -19,7 +21,6 @@ from chain_types.scale import (
     Hash,
     Limit,
     Reader,
-    Tuple,
     codec_of,
     struct,
     variants,
@@ -29,7 +30,6 @@ from chain_types.words import Call, Event
 
 T = TypeVar("T")
 
-SPEC_NAME = "datdot"
 MAX_EVENTS = 2**16
 
 
@@ -220,7 +220,7 @@ class Runtime:
         if (pallet_index, call_index) not in self._calls:
             raise DecodeError(f"the runtime has no call {pallet_index}.{call_index}")
         pallet, variant = self._calls[pallet_index, call_index]
-        kind = Call.known.get((pallet, variant.name))
+        kind = CALLS.get((pallet, variant.name))
         if kind is None:
             raise DecodeError(f"call {pallet}.{variant.name} is not known here")
         try:
@@ -255,7 +255,7 @@ class Runtime:
         if (pallet_index, event_index) not in self._events:
             raise DecodeError(f"the runtime has no event {pallet_index}.{event_index}")
         pallet, variant = self._events[pallet_index, event_index]
-        kind = Event.known.get((pallet, variant.name))
+        kind = EVENTS.get((pallet, variant.name))
         try:
             if kind is not None:
                 return struct(kind).read(source)
@@ -301,73 +301,3 @@ class Runtime:
                 if event.name == "ExtrinsicFailed":
                     return self.dispatch_error(event.fields["dispatch_error"])
         raise DecodeError(f"the events do not say how extrinsic {extrinsic} ended")
-
-
-def check_runtime(
-    runtime: Runtime,
-    *,
-    calls: Iterable[type[Call]],
-    events: Iterable[type[Event]],
-    storage: Iterable[Item[Any] | Map[Any]],
-    constants: Iterable[tuple[str, str, Codec[Any]]],
-) -> None:
-    """Compare a runtime with the words that this software speaks.
-
-    Raises:
-        WrongRuntimeError: with the first difference.
-    """
-    version = runtime.version
-    if version.spec_name != SPEC_NAME:
-        raise WrongRuntimeError(f"the chain runs {version.spec_name!r}, not {SPEC_NAME!r}")
-    name = f"{version.spec_name} {version.spec_version}"
-    try:
-        for call in calls:
-            _check_word(runtime, "call", call, runtime.calls(call.pallet))
-        for event in events:
-            _check_word(runtime, "event", event, runtime.events(event.pallet))
-        for entry in storage:
-            _check_entry(runtime, entry)
-        for pallet, constant, codec in constants:
-            runtime.constant(pallet, constant, codec)
-    except (WrongRuntimeError, DecodeError) as error:
-        raise WrongRuntimeError(f"runtime {name} does not fit: {error}") from error
-
-
-def _check_word(
-    runtime: Runtime,
-    what: str,
-    word: type[Call | Event],
-    theirs: Mapping[str, md.Variant],
-) -> None:
-    variant = theirs.get(word.name)
-    if variant is None:
-        raise WrongRuntimeError(f"it has no {what} {word.pallet}.{word.name}")
-    difference = runtime.registry.fields_difference(struct(word), variant.fields)
-    if difference is not None:
-        raise WrongRuntimeError(f"{what} {word.pallet}.{word.name}: {difference}")
-
-
-def _check_entry(runtime: Runtime, entry: Item[Any] | Map[Any]) -> None:
-    name = f"storage {entry.pallet}.{entry.name}"
-    theirs = runtime.storage(entry.pallet).get(entry.name)
-    if theirs is None:
-        raise WrongRuntimeError(f"it has no {name}")
-    if (theirs.modifier is md.Modifier.OPTIONAL) != entry.optional:
-        raise WrongRuntimeError(f"{name}: it is {theirs.modifier.name.lower()} there")
-    match entry, theirs.kind:
-        case Item(), md.PlainEntry(value):
-            pass
-        case Map(keys=keys), md.MapEntry(hashers, key, value):
-            if tuple(hasher for hasher, _ in keys) != hashers:
-                raise WrongRuntimeError(f"{name}: its hashers are {[h.name for h in hashers]}")
-            if len(keys) == 1:
-                difference = runtime.registry.difference(keys[0][1], key)
-            else:
-                difference = runtime.registry.difference(Tuple(tuple(k for _, k in keys)), key)
-            if difference is not None:
-                raise WrongRuntimeError(f"{name}, key: {difference}")
-        case _:
-            raise WrongRuntimeError(f"{name}: it is a {type(theirs.kind).__name__} there")
-    difference = runtime.registry.difference(entry.value, value)
-    if difference is not None:
-        raise WrongRuntimeError(f"{name}: {difference}")

@@ -448,9 +448,11 @@ class Variants(Codec[T]):
 
     Attributes:
         cases: name of the variant and the codec of its data, by index.
+        partial: whether the chain's type has more variants, which are refused here.
     """
 
     cases: Mapping[int, tuple[str, Struct[Any]]]
+    partial: bool = False
 
     def write(self, value: T, out: bytearray) -> None:
         """Append the index of the value's class, and its data."""

@@ -16,7 +16,7 @@ def _checksum(data: bytes) -> bytes:
     return hashlib.blake2b(b"SS58PRE" + data).digest()[:_CHECKSUM_BYTES]
 
 
-def encode_address(account: bytes) -> str:
+def ss58_encode(account: bytes) -> str:
     """Return the address of an account id of 32 bytes.
 
     Raises:
@@ -33,7 +33,7 @@ def encode_address(account: bytes) -> str:
     return text
 
 
-def decode_address(address: str) -> bytes:
+def ss58_decode(address: str) -> bytes:
     """Return the account id of an address.
 
     Raises:
@@ -52,6 +52,6 @@ def decode_address(address: str) -> bytes:
     body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
     if not body or body[0] != PREFIX:
         raise ValueError("an address of another chain, or none at all")
-    if _checksum(body) != checksum or encode_address(body[1:]) != address:
+    if _checksum(body) != checksum or ss58_encode(body[1:]) != address:
         raise ValueError("the address is mistyped: its checksum is wrong")
     return body[1:]

@@ -1,8 +1,7 @@
 """What calls and events have in common: a pallet, a name, and fields in SCALE.
 
 A subclass is a frozen dataclass that names its pallet when it is defined; its own name is the
-event's name, and in snake case the call's. All subclasses are listed, so that the runtime can be
-compared with all of them.
+event's name, and in snake case the call's.
 """
 
 from __future__ import annotations
@@ -21,13 +20,11 @@ class Call:
 
     pallet: ClassVar[str]
     name: ClassVar[str]
-    known: ClassVar[dict[tuple[str, str], type[Call]]] = {}
 
     def __init_subclass__(cls, *, pallet: str, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         cls.pallet = pallet
         cls.name = snake(cls.__name__)
-        Call.known[cls.pallet, cls.name] = cls
 
 
 class Event:
@@ -35,10 +32,8 @@ class Event:
 
     pallet: ClassVar[str]
     name: ClassVar[str]
-    known: ClassVar[dict[tuple[str, str], type[Event]]] = {}
 
     def __init_subclass__(cls, *, pallet: str, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         cls.pallet = pallet
         cls.name = cls.__name__
-        Event.known[cls.pallet, cls.name] = cls

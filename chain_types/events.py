@@ -1,0 +1,200 @@
+"""The events of our pallets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chain_types.records import (
+    Absences,
+    AccountId,
+    Balance,
+    BlockNumber,
+    ChallengeId,
+    Deadline,
+    Endpoint,
+    HostingId,
+    Medians,
+    Payments,
+    PublicKey,
+    ReportedOutcome,
+    Role,
+    Roster,
+    Timing,
+    Verdict,
+)
+from chain_types.scale import U32, U64, Hash
+from chain_types.words import Event
+
+PROVIDERS = "Providers"
+PERFORMANCE = "Performance"
+
+
+@dataclass(frozen=True)
+class Registered(Event, pallet=PROVIDERS):
+    """An account registered; it takes work from the block `effective` on."""
+
+    account: AccountId
+    role: Role
+    key: PublicKey
+    endpoint: Endpoint
+    effective: BlockNumber
+
+
+@dataclass(frozen=True)
+class EndpointSet(Event, pallet=PROVIDERS):
+    """A provider listens elsewhere."""
+
+    account: AccountId
+    role: Role
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True)
+class CapacitySet(Event, pallet=PROVIDERS):
+    """An attestor takes another number of challenges at a time."""
+
+    account: AccountId
+    capacity: U32
+
+
+@dataclass(frozen=True)
+class SessionKeySet(Event, pallet=PROVIDERS):
+    """An attestor has another session key."""
+
+    account: AccountId
+    key: PublicKey
+
+
+@dataclass(frozen=True)
+class Draining(Event, pallet=PROVIDERS):
+    """A provider takes no more work from the block `effective` on."""
+
+    account: AccountId
+    role: Role
+    effective: BlockNumber
+
+
+@dataclass(frozen=True)
+class Undraining(Event, pallet=PROVIDERS):
+    """A drained provider takes work again from the block `effective` on."""
+
+    account: AccountId
+    role: Role
+    effective: BlockNumber
+
+
+@dataclass(frozen=True)
+class ActivityChanged(Event, pallet=PROVIDERS):
+    """A registration, a drain or its end took effect."""
+
+    account: AccountId
+    role: Role
+    active: bool
+
+
+@dataclass(frozen=True)
+class Deregistered(Event, pallet=PROVIDERS):
+    """A provider left; its bond is free from the block `free_at` on."""
+
+    account: AccountId
+    role: Role
+    free_at: BlockNumber
+
+
+@dataclass(frozen=True)
+class BondWithdrawn(Event, pallet=PROVIDERS):
+    """A former provider took its bond back."""
+
+    account: AccountId
+    role: Role
+    amount: Balance
+
+
+@dataclass(frozen=True)
+class BondSlashed(Event, pallet=PROVIDERS):
+    """Money was taken out of a bond."""
+
+    account: AccountId
+    role: Role
+    amount: Balance
+
+
+@dataclass(frozen=True)
+class TimingSet(Event, pallet=PERFORMANCE):
+    """Root set the durations and counts of challenges to come."""
+
+    timing: Timing
+
+
+@dataclass(frozen=True)
+class ChallengeStarted(Event, pallet=PERFORMANCE):
+    """A challenge started: its coinflip begins."""
+
+    id: ChallengeId
+    hosting: HostingId
+    hoster: AccountId
+    roster: Roster
+    block: BlockNumber
+    end_ms: U64
+    randomness: Hash
+
+
+@dataclass(frozen=True)
+class FlipAnchored(Event, pallet=PERFORMANCE):
+    """A coinflip was anchored: the audits begin."""
+
+    id: ChallengeId
+    attempt: U32
+    topic: Hash
+    root: Hash
+    randomness: Hash
+    by: AccountId
+
+
+@dataclass(frozen=True)
+class FlipAnchoredLate(Event, pallet=PERFORMANCE):
+    """A member came with an anchor after another; nothing changed."""
+
+    id: ChallengeId
+    by: AccountId
+
+
+@dataclass(frozen=True)
+class ReportsOpened(Event, pallet=PERFORMANCE):
+    """Reports are taken from now on, until a deadline."""
+
+    id: ChallengeId
+    deadline: Deadline
+
+
+@dataclass(frozen=True)
+class Reported(Event, pallet=PERFORMANCE):
+    """A report was accepted."""
+
+    id: ChallengeId
+    attestor: AccountId
+    outcome: ReportedOutcome
+
+
+@dataclass(frozen=True)
+class ChallengeClosed(Event, pallet=PERFORMANCE):
+    """A challenge was settled."""
+
+    id: ChallengeId
+    outcome: Verdict
+    medians: Medians
+    paid: Payments
+    absent: Absences
+
+
+@dataclass(frozen=True)
+class ChallengePruned(Event, pallet=PERFORMANCE):
+    """A closed challenge was removed from storage."""
+
+    id: ChallengeId
+
+
+EVENTS: Mapping[tuple[str, str], type[Event]] = {
+    (event.pallet, event.name): event for event in Event.__subclasses__()
+}

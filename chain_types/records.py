@@ -1,0 +1,636 @@
+"""What our pallets store, and what their calls and events carry.
+
+Accounts, keys and hashes are 32 bytes; money is in the smallest unit; times are ms since 1970.
+Source: the pallets' `types.rs` and `timing.rs`; challenge.md §2.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, TypeAlias
+
+from chain_types.report import MAX_PEERS, Metrics, PeerMetrics, Reason
+from chain_types.scale import (
+    U8,
+    U16,
+    U32,
+    U64,
+    U128,
+    FixedBytes,
+    Hash,
+    Limit,
+    Variants,
+    variants,
+)
+
+MAX_ROSTER = 32
+MAX_PAYMENTS = MAX_ROSTER + 2
+MAX_HISTORY = 32
+MAX_HEADS = 8
+MAX_TASKS = 2**12
+MANIFEST_BYTES = 70
+
+AccountId: TypeAlias = Hash
+Balance: TypeAlias = U128
+BlockNumber: TypeAlias = U32
+ChallengeId: TypeAlias = U64
+HostingId: TypeAlias = U64
+PublicKey: TypeAlias = Hash
+Manifest: TypeAlias = Annotated[bytes, FixedBytes(MANIFEST_BYTES)]
+
+
+class Role(enum.IntEnum):
+    """What an account does for the network; one account may do both."""
+
+    ATTESTOR = 0
+    HOSTER = 1
+
+
+@dataclass(frozen=True)
+class V4:
+    """An IPv4 address: 4 bytes."""
+
+    octets: Annotated[bytes, FixedBytes(4)]
+
+
+@dataclass(frozen=True)
+class V6:
+    """An IPv6 address: 16 bytes."""
+
+    octets: Annotated[bytes, FixedBytes(16)]
+
+
+IP: Variants[V4 | V6] = variants(V4=V4, V6=V6)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a provider listens."""
+
+    ip: Annotated[V4 | V6, IP]
+    port: U16
+
+    @classmethod
+    def of(cls, host: str, port: int) -> Endpoint:
+        """Return the endpoint of an address in text form.
+
+        Raises:
+            ValueError: it is no IP address. Host names are not allowed.
+        """
+        try:
+            return cls(V4(IPv4Address(host).packed), port)
+        except ValueError:
+            return cls(V6(IPv6Address(host).packed), port)
+
+    @property
+    def host(self) -> str:
+        """The address in text form."""
+        kind = IPv4Address if isinstance(self.ip, V4) else IPv6Address
+        return str(kind(self.ip.octets))
+
+    def __str__(self) -> str:
+        return (
+            f"[{self.host}]:{self.port}" if isinstance(self.ip, V6) else f"{self.host}:{self.port}"
+        )
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of activity that waits for its block."""
+
+    active: bool
+    due: BlockNumber
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A registered attestor or hoster.
+
+    Attributes:
+        key: session key of an attestor, Noise key of a hoster.
+        endpoint: where it listens.
+        bond: what is held for this role.
+        capacity: of an attestor, the most open challenges that it wants to be in.
+        engagements: open challenges of an attestor, hostings of a hoster.
+        absences: of an attestor, in a row.
+        last_closed: block in which its last challenge or hosting ended.
+        active: whether it takes work.
+        change: of `active`, that waits.
+    """
+
+    key: PublicKey
+    endpoint: Endpoint
+    bond: Balance
+    capacity: U32
+    engagements: U32
+    absences: U32
+    last_closed: BlockNumber
+    active: bool
+    change: Change | None
+
+
+@dataclass(frozen=True)
+class Unbonding:
+    """The bond of a provider that deregistered, free from a block on."""
+
+    amount: Balance
+    free_at: BlockNumber
+
+
+@dataclass(frozen=True)
+class Held:
+    """A key that is a provider's."""
+
+    account: AccountId
+    role: Role
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """A key that was a provider's, and is nobody's until UnbondingBlocks have passed."""
+
+    account: AccountId
+
+
+KEY_USE: Variants[Held | Reserved] = variants(Held=Held, Reserved=Reserved)
+
+
+class FeedKind(enum.IntEnum):
+    """How the key of a feed names its signer (hypercore.md §6)."""
+
+    MANIFEST = 0
+    COMPAT = 1
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A published feed: its key, who signs its heads, and how the key names the signer."""
+
+    key: Hash
+    signer: PublicKey
+    kind: FeedKind
+
+
+@dataclass(frozen=True)
+class Sla:
+    """Bounds for the medians: latency at most, throughput (bytes per second) at least."""
+
+    latency_p50_us: U32 | None
+    throughput: U64 | None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What sponsor and hoster agree on.
+
+    Attributes:
+        hoster_reward: for a passed challenge, at most.
+        attestor_reward: to each attestor for a report, at most.
+        length: chunks that the hoster must vouch for, at least.
+        sla: bounds for the hoster's performance.
+    """
+
+    hoster_reward: Balance
+    attestor_reward: Balance
+    length: U64
+    sla: Sla | None
+
+
+@dataclass(frozen=True)
+class Vouched:
+    """The fork and number of chunks that a hoster has and will keep."""
+
+    fork: U64
+    length: U64
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """A sponsor's offer, or what became of it.
+
+    Attributes:
+        feed: key of the feed.
+        sponsor, hoster: who pays, who serves.
+        terms: the agreement.
+        escrow: held for challenges.
+        forfeited: held beside the escrow, burnt when the hosting ends.
+        bond: held from the hoster; zero before it accepted.
+        vouched: None as long as the hoster has not accepted.
+        challenged: whether a challenge runs.
+        closing: whether it ends with the running challenge.
+    """
+
+    feed: Hash
+    sponsor: AccountId
+    hoster: AccountId
+    terms: Terms
+    escrow: Balance
+    forfeited: Balance
+    bond: Balance
+    vouched: Vouched | None
+    challenged: bool
+    closing: bool
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Audit moments anywhere in the window."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """One slot for each attestor, jittered by at most num/den of it to either side."""
+
+    num: U32
+    den: U32
+
+
+SCHEDULE: Variants[Uniform | Slots] = variants(Uniform=Uniform, Slots=Slots)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The durations (ms), numbers of blocks and counts of a challenge (challenge.md §2.2)."""
+
+    block_ms: U64
+    join_ms: U64
+    delta_ms: U64
+    finality_ms: U64
+    flip_ms: U64
+    commit_ms: U64
+    commit_blocks: U32
+    window_ms: U64
+    tail_ms: U64
+    chunk_timeout_ms: U64
+    grace_blocks: U32
+    demand_blocks: U32
+    attestors: U32
+    min_active: U32
+    chunks: U32
+    proved: U32
+    clock_tolerance_ms: U64
+    pool_factor: U32
+    min_age: U32
+    schedule: Annotated[Uniform | Slots, SCHEDULE]
+
+    def moments_from(self, t0: int) -> int:
+        """Tlo of a challenge that started at `t0` and was anchored (challenge.md §3.1)."""
+        return t0 + self.flip_ms + 2 * self.block_ms
+
+    @property
+    def moments_ms(self) -> int:
+        """W: how long the audit moments extend from Tlo."""
+        return self.window_ms - self.tail_ms - self.flip_ms - 2 * self.block_ms
+
+
+@dataclass(frozen=True)
+class Member:
+    """A drawn attestor, as it was at the start of the challenge."""
+
+    account: AccountId
+    session_key: PublicKey
+
+
+Roster: TypeAlias = Annotated[tuple[Member, ...], Limit(MAX_ROSTER)]
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """D: reports end with a count of blocks with room, or with a block."""
+
+    rooms: U64
+    block: BlockNumber
+
+
+class Verdict(enum.IntEnum):
+    """How a challenge ended (challenge.md §6)."""
+
+    PASSED = 0
+    FAILED = 1
+    INCONCLUSIVE = 2
+    VOID = 3
+
+
+@dataclass(frozen=True)
+class Flipping:
+    """Stage `Flip`: the coinflip runs."""
+
+
+@dataclass(frozen=True)
+class Auditing:
+    """Stage `Audit`: attestors audit at their moments."""
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """Stage `Report`: reports are taken, since a block and until a deadline."""
+
+    since: BlockNumber
+    deadline: Deadline
+
+
+@dataclass(frozen=True)
+class Closed:
+    """Stage `Closed`: settled in a block."""
+
+    at: BlockNumber
+    outcome: Verdict
+
+
+STAGE: Variants[Flipping | Auditing | Reporting | Closed] = variants(
+    Flip=Flipping, Audit=Auditing, Report=Reporting, Closed=Closed
+)
+Stage: TypeAlias = Annotated[Flipping | Auditing | Reporting | Closed, STAGE]
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """A challenge: what was so at its start, and its stage.
+
+    Attributes:
+        hosting, hoster, sponsor: what is audited, who serves, who pays.
+        noise_key: the hoster's.
+        feed, terms: of the hosting.
+        fork, length: what the hoster vouched for; length is L*.
+        block, t0: S and its timestamp T0.
+        timing: what holds for it.
+        randomness: with which the roster was drawn.
+        roster: who audits, ascending by session key.
+        stage: where it is in its life.
+    """
+
+    hosting: HostingId
+    hoster: AccountId
+    sponsor: AccountId
+    noise_key: PublicKey
+    feed: Feed
+    terms: Terms
+    fork: U64
+    length: U64
+    block: BlockNumber
+    t0: U64
+    timing: Timing
+    randomness: Hash
+    roster: Roster
+    stage: Stage
+
+    @property
+    def end_ms(self) -> int:
+        """END: from this timestamp on, reports are taken."""
+        return self.t0 + self.timing.window_ms
+
+    @property
+    def flip_end_ms(self) -> int:
+        """From this timestamp on, nothing is anchored."""
+        return self.t0 + self.timing.flip_ms
+
+    def index_of(self, account: bytes) -> int | None:
+        """Return the place of an account in the roster."""
+        for index, member in enumerate(self.roster):
+            if member.account == account:
+                return index
+        return None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A member's commitment z and the opening of its y, for `anchor_flip`."""
+
+    z: Hash
+    salt: Hash
+    x: Hash
+
+
+@dataclass(frozen=True)
+class Flip:
+    """The anchored coinflip of a challenge.
+
+    Attributes:
+        attempt, topic, root: which run, and what all echoes signed.
+        randomness: R.
+        commitments: each active member's z, in roster order.
+        block, by: where it was anchored, and by which place of the roster.
+        late: bit i: member i came with an anchor of its own later.
+    """
+
+    attempt: U32
+    topic: Hash
+    root: Hash
+    randomness: Hash
+    commitments: Annotated[tuple[Hash, ...], Limit(MAX_ROSTER)]
+    block: BlockNumber
+    by: U8
+    late: U32
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Who has reported (bit i: member i), and how many of each kind."""
+
+    reported: U32
+    served: U32
+    failed: U32
+
+    def has(self, index: int) -> bool:
+        """Whether the member at a place of the roster has reported."""
+        return bool(self.reported >> index & 1)
+
+
+@dataclass(frozen=True)
+class FeedHead:
+    """A head of a feed."""
+
+    fork: U64
+    length: U64
+    tree_hash: Hash
+
+
+@dataclass(frozen=True)
+class ServedRecord:
+    """What is kept of a receipt and its metrics.
+
+    Attributes:
+        head: of the receipt.
+        session, sequence: which receipt of which session.
+        opened_ms, issued_ms: by the hoster's clock.
+        chunks, proved: in the receipt, and by the multiproof.
+        metrics: how fast it was.
+    """
+
+    head: FeedHead
+    session: Hash
+    sequence: U32
+    opened_ms: U64
+    issued_ms: U64
+    chunks: U32
+    proved: U32
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class FailedRecord:
+    """What is kept of a failure."""
+
+    reason: Reason
+
+
+REPORTED: Variants[ServedRecord | FailedRecord] = variants(Served=ServedRecord, Failed=FailedRecord)
+ReportedOutcome: TypeAlias = Annotated[ServedRecord | FailedRecord, REPORTED]
+
+
+@dataclass(frozen=True)
+class ReportRecord:
+    """What is kept of an accepted report; the whole of it is in the extrinsic.
+
+    Attributes:
+        block, extrinsic: where it is.
+        bytes: of its encoding.
+        w, audit_key: the opened secret, and the client's key.
+        moment_ms: the audit moment that follows from R and w.
+        windowed: whether the session was drawn to be windowed.
+        outcome: what was reported.
+        peers: what was measured of fellow attestors.
+    """
+
+    block: BlockNumber
+    extrinsic: U32
+    bytes: U32
+    w: Hash
+    audit_key: PublicKey
+    moment_ms: U64
+    windowed: bool
+    outcome: ReportedOutcome
+    peers: Annotated[tuple[PeerMetrics, ...], Limit(MAX_PEERS)]
+
+
+@dataclass(frozen=True)
+class Median:
+    """The nearest-rank median of one figure, and of how many reports."""
+
+    value: U64
+    reports: U32
+
+
+@dataclass(frozen=True)
+class Medians:
+    """The medians over the Served reports; None where no report has the figure."""
+
+    connect_us: Median | None
+    handshake_us: Median | None
+    first_chunk_us: Median | None
+    latency_p50_us: Median | None
+    latency_p90_us: Median | None
+    latency_p99_us: Median | None
+    latency_max_us: Median | None
+    throughput: Median | None
+    timeouts: Median | None
+    observed_latency_p50_us: Median | None
+    observed_throughput: Median | None
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """A settled challenge in the history of its hosting."""
+
+    challenge: ChallengeId
+    outcome: Verdict
+    medians: Medians
+
+
+History: TypeAlias = Annotated[tuple[HistoryEntry, ...], Limit(MAX_HISTORY)]
+
+
+class PaymentKind(enum.IntEnum):
+    """For what somebody is paid."""
+
+    HOSTING = 0
+    REPORT = 1
+    CLOSING = 2
+
+
+@dataclass(frozen=True)
+class Payment:
+    """One payment of a settlement."""
+
+    account: AccountId
+    kind: PaymentKind
+    amount: Balance
+
+
+Payments: TypeAlias = Annotated[tuple[Payment, ...], Limit(MAX_PAYMENTS)]
+
+
+@dataclass(frozen=True)
+class Absence:
+    """An attestor who did not report, and what it paid out of its bond."""
+
+    account: AccountId
+    fee: Balance
+
+
+Absences: TypeAlias = Annotated[tuple[Absence, ...], Limit(MAX_ROSTER)]
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """How a challenge was settled, and why so.
+
+    Attributes:
+        outcome: how.
+        active, served, failed: attestors, and what they reported.
+        medians: of the served ones.
+        paid, absent: who was paid, who was absent.
+        burnt, to_escrow: what became of the absence fees.
+        forfeited: what of the hoster's reward was not earned.
+    """
+
+    outcome: Verdict
+    active: U32
+    served: U32
+    failed: U32
+    medians: Medians
+    paid: Payments
+    absent: Absences
+    burnt: Balance
+    to_escrow: Balance
+    forfeited: Balance
+
+
+@dataclass(frozen=True)
+class OpenChallenge:
+    """A challenge of an account that is not settled, as the runtime tells it.
+
+    Attributes:
+        id: which.
+        index: of the account in the roster; None for the hoster.
+        stage: where it is in its life.
+        reported: whether the account has reported.
+    """
+
+    id: ChallengeId
+    index: U8 | None
+    stage: Stage
+    reported: bool
+
+
+@dataclass(frozen=True)
+class AccountData:
+    """The money of an account: free, held, frozen."""
+
+    free: Balance
+    reserved: Balance
+    frozen: Balance
+    flags: U128
+
+
+@dataclass(frozen=True)
+class AccountInfo:
+    """An account: transactions sent, references, money."""
+
+    nonce: U32
+    consumers: U32
+    providers: U32
+    sufficients: U32
+    data: AccountData
