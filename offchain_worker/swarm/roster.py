@@ -1,0 +1,592 @@
+"""Coinflips over real connections: one listening port, any number of runs at the same time.
+
+A roster's members meet over secret-stream connections with their session keys as static keys: for
+each run and pair the member with the lower key dials one connection and opens the protomux
+channel `datdot/coinflip/1` with the topic as id (coinflip.md §2.1, hypercore.md §7). One message
+of that channel, of type 0, is one envelope. Strangers are refused by their key in the handshake.
+
+The protocol is `coinflip.machine`'s; here are only sockets, time-outs, queues and tasks:
+
+- inputs reach a machine one at a time, and its effects are carried out in order before the next;
+- an own envelope is on disk before anything that follows it is queued;
+- sending never waits: each connection has a bounded queue, and who does not read loses it;
+- a lost connection is dialled again, with back-off, until Tx.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from chain_types.report import PeerMetrics
+from offchain_worker.coinflip.effects import (
+    BulkAsked,
+    BulkHeard,
+    Disconnect,
+    Effect,
+    Exit,
+    Found,
+    Journal,
+    Outcome,
+    PongHeard,
+    Send,
+)
+from offchain_worker.coinflip.envelope import (
+    MAX_BULK_FRAME,
+    MAX_MESSAGE_BYTES,
+    NONCE_BYTES,
+    BulkData,
+    SignedEnvelope,
+    encode,
+)
+from offchain_worker.coinflip.journal import JournalError
+from offchain_worker.coinflip.machine import CoinflipMachine
+from offchain_worker.hypercore.connection import (
+    Channel,
+    Connection,
+    Offer,
+    open_connection,
+    wall_clock_ms,
+)
+from offchain_worker.hypercore.errors import HypercoreError
+from offchain_worker.keys import KeyPair
+from offchain_worker.measurement.pings import PeerMeter, peer_metrics
+
+PROTOCOL = "datdot/coinflip/1"
+ENVELOPE = 0
+"""The one message type of the channel."""
+
+QUEUE_MESSAGES = 256
+MAX_FRAME = MAX_MESSAGE_BYTES + 1_024
+"""Of a secret-stream frame: one envelope and what protomux and encryption add."""
+
+
+@dataclass(frozen=True)
+class PeerAddress:
+    """Where a roster member listens: its session key, and the endpoint that the chain names."""
+
+    public_key: bytes
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class SwarmLimits:
+    """Time-outs in seconds, and bounds.
+
+    Attributes:
+        connect_s: for TCP to stand.
+        handshake_s: for Noise and headers.
+        open_s: until the channel is open on both sides.
+        idle_s: without a byte from the peer, or without one taken by it.
+        retry_s: first pause before dialling again; doubles up to `max_retry_s`.
+        max_retry_s: longest pause.
+        handshakes: incoming connections that have not opened a channel yet, at most.
+        ping_s: between pings to a peer.
+        bulk_bytes: of the one transfer asked of each peer, at most 1 MiB; 0 for none.
+        bulk_s: for that transfer.
+    """
+
+    connect_s: float = 5.0
+    handshake_s: float = 5.0
+    open_s: float = 5.0
+    idle_s: float = 15.0
+    retry_s: float = 0.05
+    max_retry_s: float = 1.0
+    handshakes: int = 64
+    ping_s: float = 0.25
+    bulk_bytes: int = 256 * 1024
+    bulk_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class PeerConnected:
+    """A connection for this run stands."""
+
+    peer: int
+
+
+@dataclass(frozen=True)
+class PeerLost:
+    """A connection, or the attempt to make one, ended; `reason` is for people."""
+
+    peer: int
+    reason: str
+
+
+RunEvent = Effect | PeerConnected | PeerLost
+Dial = Callable[[PeerAddress], Awaitable[trio.abc.Stream]]
+Blocking = Callable[..., Awaitable[None]]
+
+
+class SignJournal(Protocol):
+    """What a run needs of `coinflip.journal.Journal`; both calls block until it is on disk."""
+
+    def record(self, envelope: SignedEnvelope, support: Sequence[bytes] = ()) -> None:
+        """Write down an own envelope; raises JournalError."""
+
+    def keep_evidence(self, identifier: bytes, topic: bytes, proof: bytes) -> None:
+        """Keep a proof; raises JournalError."""
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What a run came to.
+
+    Attributes:
+        outcome: the machine's exit.
+        peers: round trips and throughput of the fellow attestors, for the report.
+    """
+
+    outcome: Outcome
+    peers: tuple[PeerMetrics, ...]
+
+
+async def dial_tcp(address: PeerAddress) -> trio.abc.Stream:
+    """Connect to a peer by TCP; raises OSError."""
+    return await trio.open_tcp_stream(address.host, address.port)
+
+
+def _ignore(_event: RunEvent) -> None:
+    pass
+
+
+def _ignore_reason(_reason: str) -> None:
+    pass
+
+
+class _Line:
+    """A peer's connection as one run uses it: a bounded queue in front of the channel."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.lost = "the peer left"
+        self.bulk_left = 0
+        self._send, self._queue = trio.open_memory_channel[bytes](QUEUE_MESSAGES)
+        self._scope = trio.CancelScope()
+
+    def send(self, data: bytes) -> None:
+        """Queue a message, or give the line up when the peer does not read."""
+        try:
+            self._send.send_nowait(data)
+        except trio.WouldBlock:
+            self.close("it does not read")
+
+    def send_bulk(self, size: int) -> None:
+        """Let that many bytes follow, whenever nothing else waits."""
+        self.bulk_left = size
+        # An empty message wakes the writer and is not sent.
+        self.send(b"")
+
+    def close(self, reason: str) -> None:
+        """End it; what is queued is lost."""
+        self.lost = reason
+        self._scope.cancel()
+
+    async def serve(
+        self, receive: Callable[[bytes, float], Awaitable[None]], bulk_frame: bytes
+    ) -> None:
+        """Read and write until the line ends, by either side. Cancellation ends it as well."""
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write, bulk_frame)
+                async for incoming in self.channel:
+                    if incoming.type != ENVELOPE:
+                        self.lost = "it sent a message of an unknown type"
+                        break
+                    await receive(incoming.body, incoming.arrived)
+                nursery.cancel_scope.cancel()
+
+    async def _write(self, bulk_frame: bytes) -> None:
+        overhead = len(bulk_frame) - MAX_BULK_FRAME
+        try:
+            async for data in self._queue:
+                if data:
+                    await self.channel.send(ENVELOPE, data)
+                while self.bulk_left and not self._queue.statistics().current_buffer_used:
+                    size = min(self.bulk_left, MAX_BULK_FRAME)
+                    self.bulk_left -= size
+                    await self.channel.send(ENVELOPE, bulk_frame[: overhead + size])
+                    # One frame at a time, so that what is urgent never queues behind many.
+                    await self.channel.connection.flush()
+        except HypercoreError as error:
+            self.close(str(error))
+
+
+class _Meeting:
+    """One machine with its lines; the lock makes its inputs and effects one sequence."""
+
+    def __init__(
+        self,
+        machine: CoinflipMachine,
+        journal: SignJournal,
+        on_event: Callable[[RunEvent], None],
+        clock_ms: Callable[[], int],
+        blocking: Blocking,
+    ) -> None:
+        self.machine = machine
+        self.topic = machine.flip.topic
+        self.failure: JournalError | None = None
+        self.scope = trio.CancelScope()
+        self.exited = trio.Event()
+        self.meters: dict[int, PeerMeter] = {}
+        self.tell = on_event
+        self._journal = journal
+        self._clock_ms = clock_ms
+        self._blocking = blocking
+        self._lock = trio.Lock()
+        self._lines: dict[int, _Line] = {}
+        self._bulk_done: dict[int, trio.Event] = {}
+        self._closed = False
+        self._bulk_frame = encode(BulkData(bytes(MAX_BULK_FRAME)), machine.flip, machine.index)
+
+    def meter(self, peer: int) -> PeerMeter:
+        return self.meters.setdefault(peer, PeerMeter())
+
+    @property
+    def connected(self) -> list[int]:
+        return sorted(self._lines)
+
+    async def apply(
+        self, step: Callable[..., list[Effect]], *arguments: object, arrived: float = 0.0
+    ) -> None:
+        """Feed the machine and carry out what it asks for; after `close`, do nothing.
+
+        `step` is an input of the machine, called with the time and `arguments`.
+        """
+        async with self._lock:
+            if self._closed:
+                return
+            try:
+                for effect in step(self._clock_ms(), *arguments):
+                    await self._carry_out(effect, arrived)
+            except JournalError as error:
+                self.failure = error
+                self.scope.cancel()
+
+    async def attend(self, peer: int, channel: Channel) -> None:
+        """Use `channel` as the line to `peer` until either side ends it.
+
+        A newer line takes the place of an older one: a peer that restarted is not kept out by
+        its own half-open connection. Cancelled, the machine is not told: its run is over.
+        """
+        line = _Line(channel)
+        if peer in self._lines:
+            self._lines[peer].close("it connected again")
+        self._lines[peer] = line
+        self.tell(PeerConnected(peer))
+
+        async def receive(data: bytes, arrived: float) -> None:
+            if self._lines.get(peer) is line:
+                await self.apply(self.machine.received, peer, data, arrived=arrived)
+
+        try:
+            await self.apply(self.machine.connected, peer)
+            await line.serve(receive, self._bulk_frame)
+        finally:
+            current = self._lines.get(peer) is line
+            if current:
+                del self._lines[peer]
+            channel.close()
+        self.tell(PeerLost(peer, line.lost))
+        if current:
+            await self.apply(self.machine.disconnected, peer)
+
+    def close(self) -> None:
+        """End all lines and say nothing more."""
+        self._closed = True
+        for line in self._lines.values():
+            line.close("the run is over")
+
+    async def keep_time(self) -> None:
+        """Wake the machine when it wants, until its run is over."""
+        longest = self.machine.schedule.delta_ms
+        while (wake := self.machine.wake_ms) is not None:
+            pause = min(max(1, wake - self._clock_ms()), longest)
+            await trio.sleep(pause / 1000)
+            await self.apply(self.machine.tick)
+
+    async def ping(self, interval: float) -> None:
+        """Ping every peer, for ever."""
+        while True:
+            for peer in self.connected:
+                nonce = secrets.token_bytes(NONCE_BYTES)
+                self.meter(peer).ping_sent(nonce, trio.current_time())
+                await self.apply(self.machine.ping, peer, nonce)
+            await trio.sleep(interval)
+
+    async def measure_throughput(self, size: int, timeout: float) -> None:
+        """After the exit, so that it delays nothing that counts, ask each peer once."""
+        await self.exited.wait()
+        for peer in self.connected:
+            self._bulk_done[peer] = done = trio.Event()
+            self.meter(peer).bulk_asked(size, trio.current_time())
+            await self.apply(self.machine.ask_bulk, peer, size)
+            with trio.move_on_after(timeout):
+                await done.wait()
+
+    async def _carry_out(self, effect: Effect, arrived: float) -> None:
+        match effect:
+            case Send(peer, data):
+                if peer in self._lines:
+                    self._lines[peer].send(data)
+                return
+            case Journal(envelope, support):
+                await self._blocking(self._journal.record, envelope, support)
+                return
+            case Found(evidence):
+                keep = self._journal.keep_evidence
+                await self._blocking(keep, evidence.id, self.topic, evidence.encoded)
+            case Disconnect(peer, reason):
+                if peer in self._lines:
+                    self._lines[peer].close(reason)
+            case PongHeard(peer, nonce):
+                self.meter(peer).pong_arrived(nonce, arrived)
+                return
+            case BulkAsked(peer, size):
+                if peer in self._lines:
+                    self._lines[peer].send_bulk(size)
+                return
+            case BulkHeard(peer, size):
+                if self.meter(peer).bulk_arrived(size, arrived) and peer in self._bulk_done:
+                    self._bulk_done[peer].set()
+                return
+            case Exit():
+                self.exited.set()
+            case _:
+                pass
+        self.tell(effect)
+
+
+class SessionSwarm:
+    """An attestor's place in all coinflips that it takes part in; made by `open_session_swarm`.
+
+    Attributes:
+        refused: incoming connections that came to nothing, by reason.
+    """
+
+    def __init__(
+        self,
+        keypair: KeyPair,
+        dial: Dial,
+        limits: SwarmLimits,
+        clock_ms: Callable[[], int],
+        on_refused: Callable[[str], None],
+        blocking: Blocking,
+    ) -> None:
+        self.refused: Counter[str] = Counter()
+        self._keypair = keypair
+        self._dial = dial
+        self._limits = limits
+        self._clock_ms = clock_ms
+        self._on_refused = on_refused
+        self._blocking = blocking
+        self._meetings: dict[bytes, _Meeting] = {}
+        self._handshakes = 0
+
+    async def run(
+        self,
+        machine: CoinflipMachine,
+        peers: Sequence[PeerAddress],
+        *,
+        journal: SignJournal,
+        on_event: Callable[[RunEvent], None] = _ignore,
+    ) -> Attended:
+        """Take part in one run, from its start to Tx.
+
+        Args:
+            machine: not started yet; its key is this swarm's.
+            peers: endpoints of the roster; the own one, and members without one, may be missing.
+            journal: where own envelopes go before they are sent.
+            on_event: called at once with whatever the machine reports (`Exit`, `Anchor`, `Found`,
+                `Seen`, `GaveUp`, …) and with connections made and lost; must not wait or raise.
+                The exit and the anchor come long before this coroutine returns: it serves the
+                others until Tx.
+
+        Cancelled, it closes the run's connections and says nothing more; what was signed is in
+        the journal, and a new machine made from that goes on.
+
+        Raises:
+            JournalError: the journal could not be written or refused; nothing was sent of it.
+            ValueError: the topic is being run already, or an address is of no roster member.
+        """
+        if machine.flip.topic in self._meetings:
+            raise ValueError("this topic is being run already")
+        to_dial = [
+            (machine.flip.roster.index(address.public_key), address)
+            for address in peers
+            if self._keypair.public < address.public_key
+        ]
+        meeting = _Meeting(machine, journal, on_event, self._clock_ms, self._blocking)
+        self._meetings[meeting.topic] = meeting
+        try:
+            with meeting.scope:
+                await meeting.apply(machine.start)
+                async with trio.open_nursery() as nursery:
+                    for peer, address in to_dial:
+                        nursery.start_soon(self._keep_dialling, meeting, peer, address)
+                    nursery.start_soon(meeting.ping, self._limits.ping_s)
+                    if self._limits.bulk_bytes:
+                        nursery.start_soon(
+                            meeting.measure_throughput,
+                            self._limits.bulk_bytes,
+                            self._limits.bulk_s,
+                        )
+                    await meeting.keep_time()
+                    nursery.cancel_scope.cancel()
+        finally:
+            del self._meetings[meeting.topic]
+            meeting.close()
+        if meeting.failure is not None:
+            raise meeting.failure
+        if machine.outcome is None:
+            raise RuntimeError("a run that is over has its exit")
+        return Attended(machine.outcome, peer_metrics(meeting.meters))
+
+    async def anchored(self, topic: bytes, root: bytes, result: bytes) -> None:
+        """Tell a run, if there is one of that topic, what the chain holds."""
+        meeting = self._meetings.get(topic)
+        if meeting is not None:
+            await meeting.apply(meeting.machine.anchored, root, result)
+
+    # Outgoing
+
+    async def _keep_dialling(self, meeting: _Meeting, peer: int, address: PeerAddress) -> None:
+        pause = self._limits.retry_s
+        while True:
+            try:
+                await self._call(meeting, peer, address)
+                pause = self._limits.retry_s
+            except (OSError, HypercoreError, trio.TooSlowError) as error:
+                reason = str(error) or "it did not answer in time"
+                meeting.tell(PeerLost(peer, reason))
+            await trio.sleep(pause)
+            pause = min(2 * pause, self._limits.max_retry_s)
+
+    async def _call(self, meeting: _Meeting, peer: int, address: PeerAddress) -> None:
+        """Dial a peer and attend until the line ends; raises when it does not come about."""
+        limits = self._limits
+        with trio.fail_after(limits.connect_s):
+            stream = await self._dial(address)
+        async with open_connection(
+            stream,
+            self._keypair,
+            initiator=True,
+            timeout=limits.handshake_s,
+            accept=lambda key: key == address.public_key,
+            max_frame=MAX_FRAME,
+            idle_timeout=limits.idle_s,
+        ) as connection:
+            channel = await connection.open_channel(
+                PROTOCOL, meeting.topic, b"", timeout=limits.open_s
+            )
+            await meeting.attend(peer, channel)
+
+    # Incoming
+
+    async def _welcome(self, stream: trio.abc.Stream) -> None:
+        """Serve one incoming connection: a handshake, one channel, then its run."""
+        if self._handshakes >= self._limits.handshakes:
+            await trio.aclose_forcefully(stream)
+            self._refuse("too many at once")
+            return
+        self._handshakes += 1
+        waiting = True
+        try:
+            async with open_connection(
+                stream,
+                self._keypair,
+                initiator=False,
+                timeout=self._limits.handshake_s,
+                accept=self._expects,
+                max_frame=MAX_FRAME,
+                idle_timeout=self._limits.idle_s,
+            ) as connection:
+                found = await self._next_channel(connection)
+                self._handshakes -= 1
+                waiting = False
+                if found is None:
+                    self._refuse("no channel")
+                else:
+                    meeting, channel = found
+                    peer = meeting.machine.flip.roster.index(connection.remote_public_key)
+                    await meeting.attend(peer, channel)
+        except HypercoreError as error:
+            self._refuse(type(error).__name__)
+        finally:
+            if waiting:
+                self._handshakes -= 1
+
+    async def _next_channel(self, connection: Connection) -> tuple[_Meeting, Channel] | None:
+        """The first channel that the peer opens for a run of ours that it belongs to."""
+        accepted: list[tuple[_Meeting, Channel]] = []
+        opened = trio.Event()
+
+        def decide(offer: Offer) -> None:
+            meeting = self._meetings.get(offer.id)
+            if accepted or meeting is None:
+                return
+            if connection.remote_public_key in meeting.machine.flip.roster:
+                accepted.append((meeting, offer.accept(b"")))
+                opened.set()
+
+        connection.pair(PROTOCOL, None, decide)
+        with trio.move_on_after(self._limits.open_s):
+            await opened.wait()
+        return accepted[0] if accepted else None
+
+    def _expects(self, public_key: bytes) -> bool:
+        """Whether that key belongs to a run of ours and is the one that dials."""
+        return public_key < self._keypair.public and any(
+            public_key in meeting.machine.flip.roster for meeting in self._meetings.values()
+        )
+
+    def _refuse(self, reason: str) -> None:
+        self.refused[reason] += 1
+        self._on_refused(reason)
+
+
+@asynccontextmanager
+async def open_session_swarm(
+    keypair: KeyPair,
+    listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
+    *,
+    dial: Dial = dial_tcp,
+    limits: SwarmLimits | None = None,
+    clock_ms: Callable[[], int] = wall_clock_ms,
+    on_refused: Callable[[str], None] = _ignore_reason,
+    blocking: Blocking = trio.to_thread.run_sync,
+) -> AsyncIterator[SessionSwarm]:
+    """Listen for fellow attestors as long as the body runs.
+
+    Args:
+        keypair: the session key.
+        listeners: e.g. of `trio.open_tcp_listeners(port, host=…)`; closed at the end.
+        dial: makes the transport to a peer; raises OSError.
+        limits: time-outs and bounds.
+        clock_ms: ms since 1970.
+        on_refused: told why an incoming connection came to nothing.
+        blocking: runs the journal's calls; on a mock clock, which does not wait for threads, a
+            test runs them in place.
+
+    At the end of the body, or cancelled, all connections are closed.
+    """
+    swarm = SessionSwarm(keypair, dial, limits or SwarmLimits(), clock_ms, on_refused, blocking)
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(trio.serve_listeners, swarm._welcome, list(listeners))
+        try:
+            yield swarm
+        except BaseException as error:
+            # Raised again below, outside the nursery, which would wrap it in a group.
+            failure = error
+        finally:
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
