@@ -5,20 +5,14 @@
 ;; while free, the next free block of that order and a 0. The runtime's own allocator writes the
 ;; last two bytes of the header, which are not used here.
 ;;
+;; The heap begins with 23 heads of free lists, four bytes each and zero when empty, and the address
+;; of its end. `allocator.py` works on the same.
+;;
 ;; It is WebAssembly, as a call from the runtime into Python costs some fifteen microseconds and a
 ;; runtime allocates thousands of times in a call.
 (module
   (import "env" "memory" (memory 0))
-  (global $heads (mut i32) (i32.const 0)) ;; 23 heads of free lists, four bytes each
-  (global $top (mut i32) (i32.const 0))   ;; where nothing was allocated yet
-
-  ;; Begins a new heap at `base`; all memory from there on must be zero.
-  (func (export "reset") (param $base i32)
-    (global.set $heads (i32.and (i32.add (local.get $base) (i32.const 7)) (i32.const -8)))
-    (global.set $top (i32.add (global.get $heads) (i32.const 96))))
-
-  ;; Where the heap ends now.
-  (func (export "top") (result i32) (global.get $top))
+  (global $heads (export "heads") (mut i32) (i32.const 0))
 
   (func (export "malloc") (param $size i32) (result i32)
     (local $order i32) (local $head i32) (local $block i32) (local $end i64) (local $missing i64)
@@ -32,7 +26,7 @@
     (if (local.get $block)
       (then (i32.store (local.get $head) (i32.load (local.get $block))))
       (else
-        (local.set $block (global.get $top))
+        (local.set $block (i32.load offset=92 (global.get $heads)))
         (local.set $end
           (i64.add
             (i64.extend_i32_u (i32.add (local.get $block) (i32.const 8)))
@@ -46,7 +40,7 @@
                   (memory.grow (i32.wrap_i64
                     (i64.shr_u (i64.add (local.get $missing) (i64.const 65535)) (i64.const 16)))))
               (then (unreachable)))))
-        (global.set $top (i32.wrap_i64 (local.get $end)))))
+        (i32.store offset=92 (global.get $heads) (i32.wrap_i64 (local.get $end)))))
     (i32.store (local.get $block) (local.get $order))
     (i32.store offset=4 (local.get $block) (i32.const 1))
     (i32.add (local.get $block) (i32.const 8)))

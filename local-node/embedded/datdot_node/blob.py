@@ -45,6 +45,7 @@ def engine() -> wasmtime.Engine:
     configuration = wasmtime.Config()
     configuration.max_wasm_stack = 1024 * 1024
     configuration.wasm_threads = False
+    configuration.memory_may_move = False
     return wasmtime.Engine(configuration)
 
 

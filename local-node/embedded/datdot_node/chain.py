@@ -73,6 +73,7 @@ class Chain:
         self._runtimes: OrderedDict[bytes, Runtime] = OrderedDict()
         self._newest_code: bytes | None = None
         self._newest_runtime: Runtime | None = None
+        self._slot_ms: int | None = None
         self._travelled_ms = int(store.meta("travelled_ms") or 0)
         self._state = State(store.state(), int(store.meta("state_version") or 1))
         if self._state.trie.root != head.state_root:
@@ -238,7 +239,9 @@ class Chain:
     @property
     def slot_ms(self) -> int:
         """The length of a slot in milliseconds, fixed at genesis."""
-        return Reader(self.call("AuraApi_slot_duration")).u64()
+        if self._slot_ms is None:
+            self._slot_ms = Reader(self.call("AuraApi_slot_duration")).u64()
+        return self._slot_ms
 
     def earliest_timestamp(self) -> int:
         """The earliest that the next block can be: in a later slot and half a slot after."""

@@ -11,14 +11,14 @@ from datdot_node import blob
 from datdot_node.allocator import Allocator, compile_allocator
 from datdot_node.errors import BadRuntime, RuntimeTrapped, UnknownImport, UnknownMethod
 from datdot_node.host import HOST_FUNCTIONS, Call, HostFunction
-from datdot_node.memory import PAGE, LinearMemory
+from datdot_node.memory import LinearMemory
 from datdot_node.overlay import EmptyState, Overlay
 from datdot_node.state import root_of
 
 MAX_MEMORY_PAGES = 4096
 """Most memory a runtime gets: 256 MiB, in pages of 64 KiB."""
-CALLS_PER_STORE = 2000
-"""A store keeps every instance ever made in it, so it is replaced after so many calls."""
+KEPT_MEMORY = 32 * 1024 * 1024
+"""An instance whose memory grew larger than this, in bytes, is given up to free it."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,8 @@ _VALUE_TYPES = {"i": wasmtime.ValType.i32, "I": wasmtime.ValType.i64}
 
 
 class Runtime:
-    """A runtime's code, ready to be called.
+    """A runtime's code, ready to be called. Calls share nothing but the overlay.
 
-    Each call runs in a new instance on cleared memory, so nothing but the overlay carries over.
     For one thread at a time.
     """
 
@@ -57,7 +56,7 @@ class Runtime:
         if unknown:
             raise UnknownImport(unknown)
         self._exports = {each.name for each in self._module.exports}
-        self._sandbox = _Sandbox(self._module, self._read_version)
+        self._sandbox: _Sandbox | None = None
 
     def has(self, method: str) -> bool:
         """Whether the runtime exports this call."""
@@ -72,14 +71,18 @@ class Runtime:
         """
         if method not in self._exports:
             raise UnknownMethod(method)
-        if self._sandbox.calls >= CALLS_PER_STORE:
-            self._sandbox = _Sandbox(self._module, self._read_version)
+        sandbox = self._sandbox or _Sandbox(self._module, self._read_version)
+        # Used again only when the call ends well.
+        self._sandbox = None
         depth = overlay.depth
         try:
-            return self._sandbox.call(method, arguments, overlay)
+            result = sandbox.call(method, arguments, overlay)
         except RuntimeTrapped:
             overlay.rollback_to(depth)
             raise
+        if sandbox.memory_size <= KEPT_MEMORY:
+            self._sandbox = sandbox
+        return result
 
     def _read_version(self, code: bytes) -> bytes | None:
         """The encoded version of other code; None if it cannot be had."""
@@ -101,16 +104,20 @@ def _is_known(imported: wasmtime.ImportType) -> bool:
 
 
 class _Sandbox:
-    """A store with one memory, the allocator and the host functions, for many instances."""
+    """An instance of a runtime with its memory, the allocator and the host functions.
+
+    Making an instance takes longer than most calls, so one serves many. Before each call its
+    memory is put back to what it was when it was new; apart from its memory it has a stack
+    pointer, which is back in its place after a call that ends well. After a trap it must not be
+    used again.
+    """
 
     def __init__(
         self, module: wasmtime.Module, read_version: Callable[[bytes], bytes | None]
     ) -> None:
-        self._module = module
         self._read_version = read_version
         self._store = wasmtime.Store(_engine())
         self._call: Call | None = None
-        self.calls = 0
         minimum = max(
             (
                 each.type.limits.min
@@ -123,18 +130,33 @@ class _Sandbox:
             self._store, wasmtime.MemoryType(wasmtime.Limits(minimum, MAX_MEMORY_PAGES))
         )
         self._memory = LinearMemory(self._store, memory)
-        self._allocator = Allocator(self._store, _allocator_module(), memory)
-        self._imports: list[wasmtime.Func | wasmtime.Memory] = []
+        self._allocator = Allocator(self._store, _allocator_module(), self._memory)
+        imports: list[wasmtime.Func | wasmtime.Memory] = []
         for each in module.imports:
             if isinstance(each.type, wasmtime.MemoryType):
-                self._imports.append(memory)
+                imports.append(memory)
             elif each.name == "ext_allocator_malloc_version_1":
-                self._imports.append(self._allocator.malloc)
+                imports.append(self._allocator.malloc)
             elif each.name == "ext_allocator_free_version_1":
-                self._imports.append(self._allocator.free)
+                imports.append(self._allocator.free)
             else:
-                self._imports.append(self._bind(HOST_FUNCTIONS[str(each.name)]))
-        self._dirty = minimum * PAGE
+                imports.append(self._bind(HOST_FUNCTIONS[str(each.name)]))
+        exports = wasmtime.Instance(self._store, module, imports).exports(self._store)
+        self._functions = {
+            name: each for name, each in exports.items() if isinstance(each, wasmtime.Func)
+        }
+        base = exports.get("__heap_base")
+        if not isinstance(base, wasmtime.Global):
+            raise BadRuntime("the runtime exports no __heap_base")
+        self._heap_base: int = base.value(self._store)
+        self._pristine = self._memory.read(0, self._heap_base)
+        self._heap_end = self._heap_base
+
+    @property
+    def memory_size(self) -> int:
+        """Size of the memory in bytes."""
+        self._memory.refresh()
+        return self._memory.size
 
     def _bind(self, host: HostFunction) -> wasmtime.Func:
         def run(*arguments: int) -> int | None:
@@ -149,31 +171,23 @@ class _Sandbox:
         return wasmtime.Func(self._store, signature, run)
 
     def call(self, method: str, arguments: bytes, overlay: Overlay) -> bytes:
-        self.calls += 1
-        self._memory.clear(self._dirty)
+        """The result of a call. Raises `RuntimeTrapped`, and then is of no more use."""
+        self._memory.write(0, self._pristine)
+        self._memory.clear(self._heap_base, self._heap_end)
+        self._allocator.reset(self._heap_base)
         call = Call(self._memory, self._allocator, overlay, root_of, self._read_version)
         self._call = call
         try:
-            instance = wasmtime.Instance(self._store, self._module, self._imports)
-            exports = instance.exports(self._store)
-            base, function = exports["__heap_base"], exports[method]
-            if not isinstance(base, wasmtime.Global) or not isinstance(function, wasmtime.Func):
-                raise BadRuntime(
-                    f"the runtime's exports __heap_base or {method} are of other kinds"
-                )
-            self._allocator.reset(base.value(self._store))
             pointer = call.give(arguments)
-            span = function(self._store, pointer, len(arguments))
-            return call.read(span)
+            result = call.read(self._functions[method](self._store, pointer, len(arguments)))
         except Exception as error:
-            # Whatever a host function raises unwinds through the runtime: to its caller, all of
+            # Whatever a host function raises unwinds through the runtime: to the caller all of
             # these are the same trap.
-            if isinstance(error, BadRuntime):
-                raise
             raise RuntimeTrapped(method, call.last_error or _first_line(error)) from error
         finally:
             self._call = None
-            self._dirty = max(self._allocator.top, self._dirty)
+        self._heap_end = self._allocator.top
+        return result
 
 
 def _first_line(error: Exception) -> str:

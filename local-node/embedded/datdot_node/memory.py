@@ -16,21 +16,21 @@ class OutOfBounds(NodeError):
 class LinearMemory:
     """Reads and writes a WebAssembly memory; every access is checked against its size.
 
-    Memory may grow, and then move, at any call into WebAssembly, so where it lies is asked again
-    whenever an access seems to be out of bounds, and by `refresh`.
+    Memory may grow at any call into WebAssembly, so its size is asked again whenever an access
+    seems to be out of bounds, and by `refresh`. It never moves: the engine is told so.
     """
 
     def __init__(self, store: wasmtime.Store, memory: wasmtime.Memory) -> None:
         self._store = store
-        self._memory = memory
+        self.imported = memory
         self._base = 0
         self._size = 0
         self.refresh()
 
     def refresh(self) -> None:
-        """Learns where the memory lies and how large it is."""
-        self._base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
-        self._size = self._memory.data_len(self._store)
+        """Learns how large the memory is now."""
+        self._base = ctypes.addressof(self.imported.data_ptr(self._store).contents)
+        self._size = self.imported.data_len(self._store)
 
     @property
     def size(self) -> int:
@@ -53,6 +53,14 @@ class LinearMemory:
         """Copies `data` to `pointer`."""
         ctypes.memmove(self._address(pointer, len(data)), data, len(data))
 
-    def clear(self, end: int) -> None:
-        """Sets all bytes below `end` to zero."""
-        ctypes.memset(self._address(0, end), 0, end)
+    def read_word(self, pointer: int) -> int:
+        """The unsigned 32-bit integer at `pointer`."""
+        return ctypes.c_uint32.from_address(self._address(pointer, 4)).value
+
+    def write_word(self, pointer: int, value: int) -> None:
+        """Writes an unsigned 32-bit integer to `pointer`."""
+        ctypes.c_uint32.from_address(self._address(pointer, 4)).value = value
+
+    def clear(self, start: int, end: int) -> None:
+        """Sets the bytes from `start` up to `end` to zero."""
+        ctypes.memset(self._address(start, end - start), 0, end - start)
