@@ -9,18 +9,23 @@ from typing import Annotated
 from chain_types.records import (
     MAX_ROSTER,
     AccountId,
+    Balance,
     ChallengeId,
     Endpoint,
+    HostingId,
+    Manifest,
     Opening,
     PublicKey,
     Role,
+    Terms,
     Timing,
 )
 from chain_types.report import Report
-from chain_types.scale import U32, Compact, Limit, Signature, Variants, struct
+from chain_types.scale import U32, U64, Compact, Hash, Limit, Signature, Variants, struct
 from chain_types.words import Call
 
 PROVIDERS = "Providers"
+HOSTING = "Hosting"
 PERFORMANCE = "Performance"
 
 
@@ -98,6 +103,57 @@ class WithdrawBond(Call, pallet=PROVIDERS):
     """Take the bond of a given up role back, once it is free."""
 
     role: Role
+
+
+@dataclass(frozen=True)
+class PublishFeed(Call, pallet=HOSTING):
+    """Make a feed known; without a manifest its key is its own signer's (compat)."""
+
+    key: Hash
+    manifest: Manifest | None
+
+
+@dataclass(frozen=True)
+class OpenHosting(Call, pallet=HOSTING):
+    """Offer a hoster to pay for a feed; holds the escrow."""
+
+    feed: Hash
+    hoster: AccountId
+    escrow: Balance
+    terms: Terms
+
+
+@dataclass(frozen=True)
+class AcceptHosting(Call, pallet=HOSTING):
+    """Vouch for all chunks below `length` of a fork, and be paid for serving them."""
+
+    id: HostingId
+    fork: U64
+    length: U64
+
+
+@dataclass(frozen=True)
+class Vouch(Call, pallet=HOSTING):
+    """Vouch for more chunks, or for another fork, from the next challenge on."""
+
+    id: HostingId
+    fork: U64
+    length: U64
+
+
+@dataclass(frozen=True)
+class CloseHosting(Call, pallet=HOSTING):
+    """End a hosting with its running challenge."""
+
+    id: HostingId
+
+
+@dataclass(frozen=True)
+class TopUp(Call, pallet=HOSTING):
+    """Add to a hosting's escrow."""
+
+    id: HostingId
+    amount: Balance
 
 
 @dataclass(frozen=True)

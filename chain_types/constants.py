@@ -22,6 +22,7 @@ ALL: tuple[tuple[str, str, Codec[Any]], ...] = (
     ("Providers", "HosterBond", _BALANCE),
     ("Providers", "MaxCapacity", _U32),
     ("Providers", "UnbondingBlocks", _BLOCKS),
+    ("Hosting", "HostingBond", _BALANCE),
     ("Performance", "AbsenceFee", _BALANCE),
 )
 
@@ -35,6 +36,7 @@ class Constants:
     hoster_bond: int
     max_capacity: int
     unbonding_blocks: int
+    hosting_bond: int
     absence_fee: int
 
 

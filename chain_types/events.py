@@ -27,6 +27,7 @@ from chain_types.scale import U32, U64, Hash
 from chain_types.words import Event
 
 PROVIDERS = "Providers"
+HOSTING = "Hosting"
 PERFORMANCE = "Performance"
 
 
@@ -118,6 +119,68 @@ class BondSlashed(Event, pallet=PROVIDERS):
     account: AccountId
     role: Role
     amount: Balance
+
+
+@dataclass(frozen=True)
+class FeedPublished(Event, pallet=HOSTING):
+    """A feed can be hosted."""
+
+    feed: Hash
+    signer: PublicKey
+
+
+@dataclass(frozen=True)
+class HostingOpened(Event, pallet=HOSTING):
+    """A sponsor offers a hoster to pay for a feed."""
+
+    id: HostingId
+    feed: Hash
+    sponsor: AccountId
+    hoster: AccountId
+    escrow: Balance
+
+
+@dataclass(frozen=True)
+class HostingAccepted(Event, pallet=HOSTING):
+    """The hoster accepted."""
+
+    id: HostingId
+    fork: U64
+    length: U64
+
+
+@dataclass(frozen=True)
+class Vouched(Event, pallet=HOSTING):
+    """The hoster vouches for more, from the next challenge on."""
+
+    id: HostingId
+    fork: U64
+    length: U64
+
+
+@dataclass(frozen=True)
+class ToppedUp(Event, pallet=HOSTING):
+    """Somebody added to the escrow."""
+
+    id: HostingId
+    by: AccountId
+    amount: Balance
+
+
+@dataclass(frozen=True)
+class HostingClosing(Event, pallet=HOSTING):
+    """The hosting ends with the running challenge."""
+
+    id: HostingId
+
+
+@dataclass(frozen=True)
+class HostingClosed(Event, pallet=HOSTING):
+    """The hosting ended: what went back to the sponsor, and what was burnt."""
+
+    id: HostingId
+    returned: Balance
+    burnt: Balance
 
 
 @dataclass(frozen=True)

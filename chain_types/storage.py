@@ -40,6 +40,12 @@ ELIGIBLE: Map[bytes | None] = Map("Providers", "Eligible", ((_TWOX, _U32),), _AC
 ELIGIBLE_COUNT: Item[int] = Item("Providers", "EligibleCount", _U32)
 ELIGIBLE_CHANGED_AT: Item[int] = Item("Providers", "EligibleChangedAt", _U32)
 
+FEEDS: Map[records.Feed | None] = Map("Hosting", "Feeds", ((_BLAKE2, _HASH),), struct(records.Feed))
+HOSTINGS: Map[records.Hosting | None] = Map(
+    "Hosting", "Hostings", ((_TWOX, _HOSTING),), struct(records.Hosting)
+)
+NEXT_HOSTING: Item[int] = Item("Hosting", "NextHostingId", _U64)
+
 TIMING: Item[records.Timing] = Item("Performance", "Timing", struct(records.Timing))
 NEXT_CHALLENGE: Item[int] = Item("Performance", "NextId", _U64)
 CHALLENGES: Map[records.Challenge | None] = Map(
