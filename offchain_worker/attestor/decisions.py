@@ -54,7 +54,7 @@ class View:
 
     Attributes:
         stage: of the challenge.
-        flip_starts_until_ms: Tc of attempt 0; who has not joined by then cannot commit in time.
+        flip_end_ms: Tx of the attempt; until then a member still serves and relays.
         moment_ms: the audit moment, once R is anchored and our committed z is the journal's;
             None as long as R is unknown.
         secrets_match: whether the z that the chain holds for us is the one in the journal.
@@ -64,7 +64,7 @@ class View:
     """
 
     stage: Stage
-    flip_starts_until_ms: int
+    flip_end_ms: int
     moment_ms: int | None
     secrets_match: bool
     clock_tolerance_ms: int
@@ -88,7 +88,7 @@ def decide(view: View, memory: Memory, now_ms: int) -> Decision:
         case Stage.CLOSED:
             return Decision.FINISH
         case Stage.FLIP:
-            joins = memory.flip is Progress.NOT_STARTED and now_ms < view.flip_starts_until_ms
+            joins = memory.flip is Progress.NOT_STARTED and now_ms < view.flip_end_ms
             return Decision.JOIN_FLIP if joins else Decision.WAIT
         case Stage.AUDIT:
             return _before_the_report(view, memory, now_ms)

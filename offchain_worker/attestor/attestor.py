@@ -1,0 +1,138 @@
+"""An attestor's process: one listening port, one chain, a follower for each of its challenges."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+import trio
+
+from chain_types import storage
+from chain_types.records import OpenChallenge, Role
+from offchain_worker.attestor.follower import DialHoster, Follower, Tools
+from offchain_worker.attestor.store import WorkStore
+from offchain_worker.chain.accounts import Account
+from offchain_worker.chain.client import ChainClient
+from offchain_worker.chain.errors import ChainError
+from offchain_worker.chain.heads import Head
+from offchain_worker.coinflip.journal import Journal
+from offchain_worker.keys import KeyPair
+from offchain_worker.swarm.roster import open_session_swarm
+
+_log = structlog.get_logger()
+
+UPDATES = 16
+"""Heads that a follower may lag behind; it then misses some, and reads the newest state anyway."""
+
+
+def wall_clock_ms() -> int:
+    """The wall clock, ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+async def run_attestor(
+    client: ChainClient,
+    account: Account,
+    session_key: KeyPair,
+    listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
+    state: Path,
+    *,
+    dial: DialHoster,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Take part in every challenge that this account is drawn for, until cancelled.
+
+    Args:
+        client: the chain.
+        account: the registered account.
+        session_key: the registered session key.
+        listeners: where fellow attestors come to; closed at the end.
+        state: a folder for sign journal and store; it must be the same after a restart.
+        dial: connects to hosters.
+        task_status: started when the attestor listens.
+
+    Cancelled, it drops its connections; everything that it signed or learnt is on disk, and the
+    next start on the same folder goes on from there.
+
+    Raises:
+        OperationError, JournalError: the state folder cannot be used.
+    """
+    with (
+        Journal.open(state / "journal.sqlite", now_ms=wall_clock_ms()) as journal,
+        WorkStore.open(state / "work.sqlite") as store,
+    ):
+        async with open_session_swarm(
+            session_key,
+            listeners,
+            on_refused=lambda reason: _log.info("swarm.refused", reason=reason),
+        ) as swarm:
+            task_status.started()
+            tools = Tools(client, account, session_key, swarm, journal, store, dial, wall_clock_ms)
+            await _Attestor(tools).run()
+
+
+class _Attestor:
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._followers: dict[int, trio.MemorySendChannel[tuple[Head, OpenChallenge | None]]] = {}
+        self._registered: bool | None = None
+
+    async def run(self) -> None:
+        heads = self._tools.client.heads()
+        async with trio.open_nursery() as nursery:
+            try:
+                while True:
+                    try:
+                        head = await anext(heads)
+                        await self._take(head, nursery)
+                    except ChainError as error:
+                        _log.warning("attestor.chain_unreadable", reason=str(error))
+            finally:
+                heads.close()
+
+    async def _take(self, head: Head, nursery: trio.Nursery) -> None:
+        client, account = self._tools.client, self._tools.account.public
+        await self._check_registration(head)
+        found = await client.open_challenges(account, at=head.hash)
+        audited = {item.id: item for item in found if item.index is not None}
+        for challenge_id, item in audited.items():
+            if challenge_id not in self._followers and item.index is not None:
+                send, receive = trio.open_memory_channel[tuple[Head, OpenChallenge | None]](UPDATES)
+                self._followers[challenge_id] = send
+                _log.info("attestor.drawn", challenge=challenge_id, index=item.index)
+                nursery.start_soon(self._follow, challenge_id, item.index, receive)
+        for challenge_id, channel in self._followers.items():
+            try:
+                channel.send_nowait((head, audited.get(challenge_id)))
+            except trio.WouldBlock:
+                _log.warning("attestor.follower_lags", challenge=challenge_id, block=head.number)
+
+    async def _follow(
+        self,
+        challenge_id: int,
+        index: int,
+        updates: trio.MemoryReceiveChannel[tuple[Head, OpenChallenge | None]],
+    ) -> None:
+        async with updates:
+            await Follower(self._tools, challenge_id, index).run(updates)
+        del self._followers[challenge_id]
+
+    async def _check_registration(self, head: Head) -> None:
+        """Say once when the chain does not know this attestor, or knows it under another key."""
+        tools = self._tools
+        if self._registered:
+            return
+        provider = await tools.client.read(
+            storage.PROVIDERS, Role.ATTESTOR, tools.account.public, at=head.hash
+        )
+        registered = provider is not None and provider.key == tools.session_key.public
+        if registered != self._registered:
+            self._registered = registered
+            if registered:
+                _log.info("attestor.registered", account=tools.account.address)
+            elif provider is None:
+                _log.warning("attestor.not_registered", account=tools.account.address)
+            else:
+                _log.warning("attestor.other_session_key", registered=provider.key)

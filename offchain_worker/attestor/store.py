@@ -1,0 +1,120 @@
+"""What an attestor must not forget between the coinflip and the report.
+
+One SQLite file beside the sign journal, WAL with synchronous=FULL, readable by its owner only:
+an audit's outcome is on disk before the report is made, so a restart in between costs nothing.
+Methods block for a disk write; an event loop calls them in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from chain_types.report import MAX_PEERS, OUTCOME, Outcome, PeerMetrics
+from chain_types.scale import Codec, DecodeError, Limit, codec_of
+from offchain_worker.errors import OperationError
+
+_PEERS: Codec[tuple[PeerMetrics, ...]] = codec_of(
+    Annotated[tuple[PeerMetrics, ...], Limit(MAX_PEERS)]
+)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS work (
+    topic BLOB PRIMARY KEY, peers BLOB, outcome BLOB, missed TEXT
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is known of one topic.
+
+    Attributes:
+        peers: figures of fellow attestors, empty without a coinflip.
+        outcome: of the audit; None before it.
+        missed: why there is no audit, None when there is or may be one.
+    """
+
+    peers: tuple[PeerMetrics, ...] = ()
+    outcome: Outcome | None = None
+    missed: str | None = None
+
+
+class WorkStore:
+    """One attestor's work in all its challenges."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path) -> Iterator[WorkStore]:
+        """Open the store at `path`, or make it; it is closed at the end of the block.
+
+        Raises:
+            OperationError: the file cannot be used.
+        """
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise OperationError(
+                f"The attestor's store {path} cannot be opened: {error}."
+            ) from error
+        with contextlib.closing(connection):
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.executescript(_SCHEMA)
+            except sqlite3.Error as error:
+                raise OperationError(f"{path} is not an attestor's store: {error}.") from error
+            yield cls(connection)
+
+    def load(self, topic: bytes) -> Work:
+        """What is known of a topic.
+
+        Raises:
+            OperationError: the store is damaged.
+        """
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT peers, outcome, missed FROM work WHERE topic = ?", (topic,)
+            ).fetchone()
+        if row is None:
+            return Work()
+        peers, outcome, missed = row
+        try:
+            return Work(
+                peers=() if peers is None else _PEERS.decode(peers),
+                outcome=None if outcome is None else OUTCOME.decode(outcome),
+                missed=missed,
+            )
+        except DecodeError as error:
+            raise OperationError(f"The attestor's store is damaged: {error}.") from error
+
+    def save_peers(self, topic: bytes, peers: tuple[PeerMetrics, ...]) -> None:
+        """Keep the figures of fellow attestors."""
+        self._set(topic, "peers", _PEERS.encode(peers))
+
+    def save_outcome(self, topic: bytes, outcome: Outcome) -> None:
+        """Keep an audit's outcome."""
+        self._set(topic, "outcome", OUTCOME.encode(outcome))
+
+    def save_missed(self, topic: bytes, reason: str) -> None:
+        """Note down that there will be no audit, and why."""
+        self._set(topic, "missed", reason)
+
+    def _set(self, topic: bytes, column: str, value: bytes | str) -> None:
+        # `column` is one of three names above, never input.
+        statement = (
+            f"INSERT INTO work (topic, {column}) VALUES (?, ?) "  # noqa: S608
+            f"ON CONFLICT (topic) DO UPDATE SET {column} = excluded.{column}"
+        )
+        with self._lock:
+            self._connection.execute(statement, (topic, value))
