@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from offchain_worker.errors import UsageError
 from offchain_worker.hoster.store import FeedStore, Library, StoreError
-from offchain_worker.hypercore.head import Head
+from offchain_worker.hypercore.feed import Head
 from offchain_worker.hypercore.manifest import (
     feed_key,
     signable,
@@ -33,7 +33,6 @@ MAX_CHUNK_SIZE = 128 * 1024
 _BATCH_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 256 * 1024
 _TAR_BLOCK = 512
-_FORMAT = tarfile.PAX_FORMAT
 
 
 def import_path(
@@ -232,7 +231,7 @@ def _tar_entry(path: Path, name: str) -> Iterator[bytes]:
 
 
 def _header(info: tarfile.TarInfo) -> bytes:
-    return info.tobuf(_FORMAT, "utf-8", "surrogateescape")
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def _exactly(file: BinaryIO, size: int, path: Path) -> Iterator[bytes]:

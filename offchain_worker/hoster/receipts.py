@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import structlog
 
 from offchain_worker.audit.receipt import Entry, Receipt, receipt_period
-from offchain_worker.hypercore.head import Head
+from offchain_worker.hypercore.feed import Feed, Head
 from offchain_worker.hypercore.tree import Node, full_roots, tree_hash
 from offchain_worker.keys import KeyPair
 
@@ -16,17 +15,6 @@ _log = structlog.get_logger()
 
 SignReceipt = Callable[[Receipt], bytes | None]
 """Turns a receipt into the message that is sent; None sends nothing."""
-
-
-class Tree(Protocol):
-    """What is looked up before signing; a `FeedStore` is one."""
-
-    @property
-    def key(self) -> bytes: ...
-
-    def head(self) -> Head | None: ...
-
-    def node(self, tree_index: int) -> Node | None: ...
 
 
 def signer(hoster: KeyPair) -> SignReceipt:
@@ -43,7 +31,7 @@ class ReceiptCollector:
 
     def __init__(
         self,
-        tree: Tree,
+        feed: Feed,
         sign: SignReceipt,
         *,
         client: bytes,
@@ -54,14 +42,14 @@ class ReceiptCollector:
         """Begin with nothing served.
 
         Args:
-            tree: the feed's tree as it is on disk.
+            feed: as it is on disk.
             sign: makes the message.
             client: the peer's static Noise key.
             session: H of the handshake hash.
             opened_ms: end of the handshake, unix milliseconds.
             first_length: the length in the first sync that the session was sent.
         """
-        self._tree = tree
+        self._feed = feed
         self._sign = sign
         self._client = client
         self._session = session
@@ -92,10 +80,10 @@ class ReceiptCollector:
             return None
         served, self._served = self._served, {}
         if not self._is_in_tree(self._head, served):
-            _log.warning("receipt.dropped", feed=self._tree.key, client=self._client)
+            _log.warning("receipt.dropped", feed=self._feed.key, client=self._client)
             return None
         receipt = Receipt(
-            feed_key=self._tree.key,
+            feed_key=self._feed.key,
             fork=self._head.fork,
             length=self._head.length,
             tree_hash=self._head.tree_hash,
@@ -112,16 +100,16 @@ class ReceiptCollector:
 
     def _is_in_tree(self, head: Head, served: dict[int, Node]) -> bool:
         """Whether the tree of `head` is still the stored one and has exactly these leaves."""
-        current = self._tree.head()
+        current = self._feed.head()
         if current is None or current.fork != head.fork or current.length < head.length:
             return False
-        roots = [self._tree.node(index) for index in full_roots(head.length)]
+        roots = [self._feed.node(index) for index in full_roots(head.length)]
         known = [node for node in roots if node is not None]
         return (
             len(known) == len(roots)
             and tree_hash(known) == head.tree_hash
             and all(
-                index < head.length and self._tree.node(2 * index) == leaf
+                index < head.length and self._feed.node(2 * index) == leaf
                 for index, leaf in served.items()
             )
         )

@@ -5,8 +5,9 @@ manifest. Nothing that is read back is trusted: a store is opened only when its 
 the feed's author and fits the roots, and a chunk or node that no longer has its checksum counts
 as not held, so that it is fetched again and never served.
 
-Reading happens on the thread that opened the store. Writing may happen on any thread, one
-transaction at a time, each on disk (`synchronous=FULL`) before the call returns.
+Reading happens on the thread that opened the store, and raises `StoreError` when the disk fails.
+Writing may happen on any thread, one transaction at a time, each on disk (`synchronous=FULL`)
+before the call returns.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import structlog
+import trio
 
 from offchain_worker.hypercore.errors import HypercoreError
-from offchain_worker.hypercore.head import Head
+from offchain_worker.hypercore.feed import ChangeSignal, Head
 from offchain_worker.hypercore.manifest import (
     Manifest,
     check_manifest,
@@ -83,6 +85,7 @@ class FeedStore:
         """
         self.path = path
         self._writing = threading.Lock()
+        self._changes = ChangeSignal()
         try:
             with ExitStack() as undo:
                 self._reader = undo.enter_context(closing(_connect(path)))
@@ -134,6 +137,14 @@ class FeedStore:
             raise StoreError(f"The feed's database {path} cannot be made: {error}.") from error
         return cls(path)
 
+    def next_change(self) -> trio.Event:
+        """An event that is set at the next `notify`."""
+        return self._changes.next_change()
+
+    def notify(self) -> None:
+        """Tell sessions that serve the feed that it changed; on Trio's thread, after writing."""
+        self._changes.notify()
+
     def close(self) -> None:
         """Close both connections; the write-ahead log is merged into the database."""
         with self._writing:
@@ -173,28 +184,28 @@ class FeedStore:
             manifest=self.manifest,
         )
 
-    def node(self, tree_index: int) -> Node | None:
+    def _row(self, query: str, index: int) -> tuple[Any, ...] | None:
+        try:
+            row: tuple[Any, ...] | None = self._reader.execute(query, (index,)).fetchone()
+        except sqlite3.Error as error:
+            raise StoreError(f"The feed in {self.path} cannot be read: {error}.") from error
+        return row
+
+    def node(self, index: int) -> Node | None:
         """A stored tree node; None when it is not held or its checksum does not fit."""
-        row = self._reader.execute(
-            "SELECT record, checksum FROM nodes WHERE tree_index = ?", (tree_index,)
-        ).fetchone()
+        row = self._row("SELECT record, checksum FROM nodes WHERE tree_index = ?", index)
         if row is None:
             return None
         record, checksum = row
-        if (
-            len(record) != _NODE.size
-            or _node_checksum(tree_index, *_NODE.unpack(record)) != checksum
-        ):
-            _log.error("store.node_damaged", feed=self.key, tree_index=tree_index)
+        if len(record) != _NODE.size or _node_checksum(index, *_NODE.unpack(record)) != checksum:
+            _log.error("store.node_damaged", feed=self.key, tree_index=index)
             return None
         size, hashed = _NODE.unpack(record)
-        return Node(tree_index, size, hashed)
+        return Node(index, size, hashed)
 
     def block(self, index: int) -> bytes | None:
         """A chunk's bytes; None when it is not held or no longer has its leaf's hash."""
-        row = self._reader.execute(
-            "SELECT data FROM chunks WHERE chunk_index = ?", (index,)
-        ).fetchone()
+        row = self._row("SELECT data FROM chunks WHERE chunk_index = ?", index)
         if row is None:
             return None
         leaf = self.node(2 * index)
@@ -208,8 +219,7 @@ class FeedStore:
         """Whether a chunk is stored; its bytes are looked at by `block` only."""
         if index < self._contiguous:
             return True
-        row = self._reader.execute("SELECT 1 FROM chunks WHERE chunk_index = ?", (index,))
-        return row.fetchone() is not None
+        return self._row("SELECT 1 FROM chunks WHERE chunk_index = ?", index) is not None
 
     def contiguous_length(self) -> int:
         """How many chunks from the beginning on are stored without a gap, up to the head."""
@@ -383,6 +393,7 @@ class Library:
         """
         self.folder = folder
         self._stores: dict[bytes, FeedStore] = {}
+        self._by_discovery_key: dict[bytes, FeedStore] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -395,8 +406,7 @@ class Library:
             raise LibraryInUse(f"Another process has the feeds in {folder} open.") from error
         try:
             for path in sorted(folder.glob(f"*{_SUFFIX}")):
-                store = FeedStore(path)
-                self._stores[store.key] = store
+                self._enter(FeedStore(path))
         except StoreError:
             self.close()
             raise
@@ -414,15 +424,17 @@ class Library:
         """The feed with that key, None when there is none here."""
         return self._stores.get(key)
 
+    def find(self, discovery_key: bytes) -> FeedStore | None:
+        """The feed with that discovery key, None when there is none here."""
+        return self._by_discovery_key.get(discovery_key)
+
     def create(self, key: bytes, manifest: Manifest | None) -> FeedStore:
         """Make an empty feed.
 
         Raises:
             StoreError: it is here already, or cannot be made.
         """
-        store = FeedStore.create(self._path(key), key, manifest)
-        self._stores[key] = store
-        return store
+        return self._enter(FeedStore.create(self._path(key), key, manifest))
 
     @contextmanager
     def building(self, key: bytes, manifest: Manifest | None) -> Iterator[FeedStore]:
@@ -447,14 +459,20 @@ class Library:
         except BaseException:
             _remove(partial)
             raise
-        self._stores[key] = FeedStore(self._path(key))
+        self._enter(FeedStore(self._path(key)))
 
     def close(self) -> None:
         """Close all feeds and give the folder free."""
         for store in self._stores.values():
             store.close()
         self._stores.clear()
+        self._by_discovery_key.clear()
         os.close(self._lock)
+
+    def _enter(self, store: FeedStore) -> FeedStore:
+        self._stores[store.key] = store
+        self._by_discovery_key[store.discovery_key] = store
+        return store
 
     def _path(self, key: bytes) -> Path:
         return self.folder / f"{key.hex()}{_SUFFIX}"

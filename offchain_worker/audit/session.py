@@ -1,0 +1,430 @@
+"""The audited session (challenge.md §3.2): one attestor reads its drawn chunks from a hoster.
+
+The hoster must not be able to tell the session from a reader's, so it goes through the ordinary
+reader, with a one-time key, and asks for nothing that a reader would not ask for. What comes out
+is the outcome of the report: `Served` with its proof, or `Failed` with the reason.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from chain_types.report import Failure, Outcome, Reason, Served
+from offchain_worker.audit.receipt import (
+    EXTENSION,
+    Receipt,
+    receipt_period,
+)
+from offchain_worker.audit.report import (
+    ReceiptExpectation,
+    ReceiptRefused,
+    check_receipt,
+    served_outcome,
+)
+from offchain_worker.coinflip.draws import SessionHabit
+from offchain_worker.hypercore.errors import (
+    BadProof,
+    ChannelClosed,
+    DecodeError,
+    Disconnected,
+    HandshakeFailed,
+    HypercoreError,
+    NoData,
+    NotHosted,
+    ProtocolViolation,
+    ReadTimeout,
+    Unreachable,
+    WrongIdentity,
+)
+from offchain_worker.hypercore.feed import Head
+from offchain_worker.hypercore.manifest import bare_signature
+from offchain_worker.hypercore.reader import Block, Reader, Timeouts, open_reader
+from offchain_worker.keys import KeyPair
+from offchain_worker.measurement.session import Transfer, session_metrics
+
+_log = structlog.get_logger()
+
+Dial = Callable[[], Awaitable[trio.abc.Stream]]
+"""Makes the transport's connection; raises `OSError` when it cannot."""
+
+RETRY_PAUSE_S = 0.25
+"""Pause before a lost connection is made again."""
+
+
+class MomentMissed(Exception):
+    """The worker could not start in time; it has seen no failure and reports nothing."""
+
+
+class ReceiptNotOfSession(ReceiptRefused):
+    """The receipt passes the chain's rules, but says something else than what was served."""
+
+
+class NoReceipt(Exception):
+    """The hoster sent no receipt in time after it had served enough for one."""
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """All that is fixed before the session.
+
+    Attributes:
+        feed_key, hoster: the feed's key and the hoster's Noise key.
+        audit_key: the committed one-time Noise key pair.
+        fork, length: as vouched (L*).
+        drawn: the drawn chunks, in the order drawn.
+        habit: windowed or one by one, and m.
+        chunks, proved: N and K of the timing.
+        moment: t, unix milliseconds.
+        end_ms: END, unix milliseconds; the session never goes beyond it.
+        chunk_timeout_ms, clock_tolerance_ms: of the timing.
+    """
+
+    feed_key: bytes
+    hoster: bytes
+    audit_key: KeyPair
+    fork: int
+    length: int
+    drawn: Sequence[int]
+    habit: SessionHabit
+    chunks: int
+    proved: int
+    moment: int
+    end_ms: int
+    chunk_timeout_ms: int
+    clock_tolerance_ms: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audited session found.
+
+    Attributes:
+        outcome: for the report; `Failure.demand` is left to the attestor.
+        detail: the failure in words, empty when served.
+        failed_chunk: the first chunk that was asked for and did not come.
+        opened_ms: when the session had shown its head, by the own clock; None when it did not.
+        chunks: how many chunks were read and verified.
+        byte_length: bytes of these chunks.
+        connections: how many were made; more than one when the first was lost.
+        receipt: the hoster's first receipt when it passed the checks.
+    """
+
+    outcome: Outcome
+    detail: str
+    failed_chunk: int | None
+    opened_ms: int | None
+    chunks: int
+    byte_length: int
+    connections: int
+    receipt: Receipt | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What is kept of a chunk that arrived and was verified: not its bytes."""
+
+    index: int
+    leaf: bytes
+    transfer: Transfer
+
+
+@dataclass
+class _Attempt:
+    """How far one connection came.
+
+    `heads` are those that the session was shown, by length: a receipt refers to the newest one
+    that there was when the hoster signed.
+    """
+
+    opened_ms: int | None = None
+    asked: list[int] = field(default_factory=list)
+    arrived: list[_Chunk] = field(default_factory=list)
+    heads: dict[int, Head] = field(default_factory=dict)
+    receipt: Receipt | None = None
+
+
+async def audit(
+    plan: AuditPlan,
+    dial: Dial,
+    *,
+    clock_ms: Callable[[], int],
+    choices: random.Random,
+) -> Audit:
+    """Wait for the audit moment, hold the session, and judge it.
+
+    A lost connection is made again with the same key as long as that is within
+    `clock_tolerance_ms` of the moment. At END everything stops. Cancellation closes the
+    connection and leaves nothing behind.
+
+    Args:
+        plan: what to read and what to expect.
+        dial: connects to the hoster.
+        clock_ms: the wall clock, unix milliseconds.
+        choices: chooses the chunks beyond the drawn ones; unpredictable to the hoster.
+
+    Raises:
+        MomentMissed: it is too late to start.
+    """
+    await _sleep_until(plan.moment, clock_ms)
+    tolerated_until = plan.moment + plan.clock_tolerance_ms
+    if clock_ms() > min(tolerated_until, plan.end_ms):
+        raise MomentMissed(f"{clock_ms() - plan.moment} ms after the audit moment")
+    connections = 0
+    attempt = _Attempt()
+    result: Audit | None = None
+    with trio.move_on_after((plan.end_ms - clock_ms()) / 1_000):
+        while result is None:
+            attempt = _Attempt()
+            connections += 1
+            outcome: Outcome
+            try:
+                outcome = await _hold_session(plan, dial, attempt, clock_ms, choices)
+                result = _audit(attempt, outcome, connections, "")
+            except (HypercoreError, ReceiptRefused, NoReceipt) as error:
+                again_at = clock_ms() + 1_000 * RETRY_PAUSE_S
+                if _is_lost(error) and again_at <= tolerated_until:
+                    _log.info("audit.connection_lost", feed=plan.feed_key, error=str(error))
+                    await trio.sleep(RETRY_PAUSE_S)
+                    continue
+                outcome = Failure(reason=reason_of(error), demand=None)
+                result = _audit(attempt, outcome, connections, str(error))
+    if result is None:
+        outcome = Failure(reason=Reason.TIMEOUT, demand=None)
+        result = _audit(attempt, outcome, connections, "the session went past END")
+    _log.info(
+        "audit.done",
+        feed=plan.feed_key,
+        reason="Served" if isinstance(result.outcome, Served) else result.outcome.reason.name,
+        detail=result.detail,
+        chunks=result.chunks,
+    )
+    return result
+
+
+_REASONS: tuple[tuple[type[Exception], Reason], ...] = (
+    (Unreachable, Reason.UNREACHABLE),
+    (HandshakeFailed, Reason.WRONG_IDENTITY),
+    (WrongIdentity, Reason.WRONG_IDENTITY),
+    (NotHosted, Reason.NOT_HOSTED),
+    (NoData, Reason.NO_DATA),
+    (Disconnected, Reason.NO_DATA),
+    (ChannelClosed, Reason.NO_DATA),
+    (BadProof, Reason.BAD_PROOF),
+    (DecodeError, Reason.BAD_PROOF),
+    (ReadTimeout, Reason.TIMEOUT),
+    (NoReceipt, Reason.NO_RECEIPT),
+    (ReceiptRefused, Reason.BAD_RECEIPT),
+)
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether the connection failed, rather than the hoster."""
+    cause = error.__cause__ if isinstance(error, NoData | NoReceipt) else error
+    if isinstance(cause, ProtocolViolation):
+        return False
+    return isinstance(cause, Unreachable | HandshakeFailed | Disconnected)
+
+
+def reason_of(error: Exception) -> Reason:
+    """The reason of challenge.md §4 that an error of a session stands for.
+
+    Raises:
+        TypeError: no session raises such an error.
+    """
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return reason
+    raise TypeError(f"no reason is defined for {type(error).__name__}")
+
+
+def chunks_to_read(plan: AuditPlan, head_length: int) -> int:
+    """How many chunks a session reads in all (challenge.md §3.2).
+
+    The hoster's receipt is due after as many as the length that it announced first allows, which
+    is the length of the head that it proved then. The drawn ones, on to m·N, and in any case
+    enough for the hoster's first receipt.
+    """
+    wanted = max(len(plan.drawn), plan.habit.multiple * plan.chunks, receipt_period(head_length))
+    return min(wanted, head_length)
+
+
+def reading_order(
+    drawn: Sequence[int], length: int, total: int, choices: random.Random
+) -> Iterator[int]:
+    """The drawn chunks, then others at random without repetition, `total` in all.
+
+    Memory is bounded by `total`, whatever `length` a peer announces.
+    """
+    yield from drawn
+    seen = set(drawn)
+    if length <= 4 * total:
+        others = [index for index in range(length) if index not in seen]
+        choices.shuffle(others)
+        yield from others[: total - len(seen)]
+        return
+    while len(seen) < total:
+        index = choices.randrange(length)
+        if index not in seen:
+            seen.add(index)
+            yield index
+
+
+async def _sleep_until(moment_ms: int, clock_ms: Callable[[], int]) -> None:
+    """Sleep until the wall clock shows `moment_ms`; it may be set while we sleep."""
+    while (remaining := moment_ms - clock_ms()) > 0:  # noqa: ASYNC110 - no event tells the time
+        await trio.sleep(min(remaining / 1_000, 10.0))
+
+
+async def connect(dial: Dial, timeout: float) -> trio.abc.Stream:
+    """Make the transport's connection within `timeout` seconds.
+
+    Raises:
+        Unreachable: it could not be made.
+    """
+    try:
+        with trio.fail_after(timeout):
+            return await dial()
+    except trio.TooSlowError:
+        raise Unreachable(f"no connection in {timeout:g} s") from None
+    except OSError as error:
+        raise Unreachable(f"no connection: {error.strerror or error}") from error
+
+
+async def _hold_session(
+    plan: AuditPlan,
+    dial: Dial,
+    attempt: _Attempt,
+    clock_ms: Callable[[], int],
+    choices: random.Random,
+) -> Served:
+    timeout = plan.chunk_timeout_ms / 1_000
+    started = trio.current_time()
+    stream = await connect(dial, timeout)
+    connect_s = trio.current_time() - started
+    async with open_reader(
+        stream,
+        feed_key=plan.feed_key,
+        keypair=plan.audit_key,
+        expected_remote=plan.hoster,
+        timeouts=Timeouts(handshake=timeout, head=timeout, block=timeout),
+    ) as reader:
+        attempt.opened_ms = clock_ms()
+        head = reader.head
+        if head.fork != plan.fork:
+            raise NotHosted(f"fork {head.fork} instead of the vouched {plan.fork}")
+        if head.length < plan.length:
+            raise NotHosted(f"length {head.length}, vouched were {plan.length}")
+        total = chunks_to_read(plan, head.length)
+        attempt.heads[head.length] = head
+        await _read(reader, reading_order(plan.drawn, head.length, total, choices), plan, attempt)
+        enough = attempt.arrived[min(receipt_period(head.length), total) - 1]
+        message = await _first_receipt(reader, enough.transfer.arrived + timeout)
+        attempt.heads[reader.head.length] = reader.head
+        receipt = _check(plan, message, reader.connection.session_id, attempt)
+        attempt.receipt = receipt
+        return served_outcome(
+            receipt_message=message,
+            receipt=receipt,
+            head_signature=_bare_signature(attempt.heads[receipt.length]),
+            tree_nodes=reader.nodes,
+            drawn=plan.drawn,
+            proved=plan.proved,
+            metrics=session_metrics(
+                connect_s=connect_s,
+                handshake_s=reader.handshake_s,
+                transfers=[chunk.transfer for chunk in attempt.arrived],
+                windowed=plan.habit.windowed,
+            ),
+        )
+
+
+async def _read(reader: Reader, order: Iterable[int], plan: AuditPlan, attempt: _Attempt) -> None:
+    """Read the chunks into `attempt`, with a full window or one after the other."""
+
+    def noting() -> Iterator[int]:
+        for index in order:
+            attempt.asked.append(index)
+            yield index
+
+    def note(block: Block) -> None:
+        transfer = Transfer(block.requested, block.arrived, block.leaf.size)
+        attempt.arrived.append(_Chunk(block.index, block.leaf.hash, transfer))
+        attempt.heads[reader.head.length] = reader.head
+
+    if plan.habit.windowed:
+        async for block in reader.download(noting()):
+            note(block)
+    else:
+        for index in noting():
+            note(await reader.get(index))
+
+
+async def _first_receipt(reader: Reader, deadline: float) -> bytes:
+    """The first receipt's bytes, if it came until `deadline` (seconds of Trio's clock)."""
+    with trio.move_on_at(deadline):
+        async for message in reader.extensions:
+            if message.name == EXTENSION and message.arrived <= deadline:
+                return message.payload
+    raise NoReceipt("the hoster sent no receipt for what it served") from reader.error
+
+
+def _bare_signature(head: Head) -> bytes:
+    try:
+        return bare_signature(head.signature, head.manifest)
+    except DecodeError as error:
+        raise BadProof(f"the head's signature is not that of one signer: {error}") from error
+
+
+def _check(plan: AuditPlan, message: bytes, session_id: bytes, attempt: _Attempt) -> Receipt:
+    """Check the receipt by the chain's rules and against what the session itself has seen."""
+    expected = ReceiptExpectation(
+        hoster=plan.hoster,
+        feed_key=plan.feed_key,
+        client=plan.audit_key.public,
+        fork=plan.fork,
+        length=plan.length,
+        moment=plan.moment,
+        clock_tolerance_ms=plan.clock_tolerance_ms,
+        drawn=plan.drawn,
+        proved=plan.proved,
+    )
+    receipt = check_receipt(message, expected)
+    if receipt.session != session_id:
+        raise ReceiptNotOfSession("the receipt is for another session of the same client")
+    head = attempt.heads.get(receipt.length)
+    if head is None or head.tree_hash != receipt.tree_hash:
+        raise ReceiptNotOfSession("the receipt is for a head that the session was not shown")
+    arrived = {chunk.index: chunk for chunk in attempt.arrived}
+    for entry in receipt.entries:
+        chunk = arrived.get(entry.index)
+        if chunk is None or chunk.leaf != entry.leaf:
+            raise ReceiptNotOfSession(f"chunk {entry.index} in the receipt is not what was served")
+    if receipt.byte_length != sum(arrived[entry.index].transfer.size for entry in receipt.entries):
+        raise ReceiptNotOfSession("the receipt's bytes are not those that were served")
+    return receipt
+
+
+def _audit(attempt: _Attempt, outcome: Outcome, connections: int, detail: str) -> Audit:
+    arrived = {chunk.index for chunk in attempt.arrived}
+    open_chunks = (index for index in attempt.asked if index not in arrived)
+    return Audit(
+        outcome=outcome,
+        detail=detail,
+        failed_chunk=next(open_chunks, None),
+        opened_ms=attempt.opened_ms,
+        chunks=len(attempt.arrived),
+        byte_length=sum(chunk.transfer.size for chunk in attempt.arrived),
+        connections=connections,
+        receipt=attempt.receipt,
+    )

@@ -1,0 +1,219 @@
+"""A hoster: serves the feeds of a library to whoever connects, with receipts.
+
+The shell around the store, the Hypercore server and the receipts. Every limit has its own log
+line and counter; nothing that a peer does ends more than its own connection.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+import trio
+
+from offchain_worker.audit.receipt import EXTENSION
+from offchain_worker.errors import UsageError
+from offchain_worker.hoster.adversary import Fault, faulty_signer, faulty_source
+from offchain_worker.hoster.receipts import ReceiptCollector, signer
+from offchain_worker.hoster.replicate import DialPeer, Replication
+from offchain_worker.hoster.store import Library, StoreError
+from offchain_worker.hypercore.connection import Connection, open_connection, wall_clock_ms
+from offchain_worker.hypercore.errors import HypercoreError
+from offchain_worker.hypercore.feed import Feed, Head
+from offchain_worker.hypercore.server import FeedSession, serve_connection
+from offchain_worker.hypercore.tree import Node
+from offchain_worker.keys import KeyPair
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a hoster bears.
+
+    Attributes:
+        connections: open at once; further ones are closed before the handshake.
+        handshake_s: seconds for a handshake.
+        idle_s: seconds without a byte from the peer that end a connection.
+    """
+
+    connections: int = 256
+    handshake_s: float = 10.0
+    idle_s: float = 60.0
+
+
+class Hoster:
+    """Serves a library's feeds under one fixed Noise key.
+
+    Attributes:
+        library: the feeds.
+        counters: how often what happened: `sessions`, `refused_full`, `handshakes_failed`,
+            `chunks`, `chunk_bytes`, `receipts`, `store_errors`.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        keypair: KeyPair,
+        *,
+        limits: Limits | None = None,
+        fault: Fault | None = None,
+        clock_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        """Prepare; nothing is opened.
+
+        Args:
+            library: stays open as long as the hoster is used; closed by the caller.
+            keypair: the registered Noise key pair; signs handshakes and receipts, nothing else.
+            limits: the defaults when None.
+            fault: what to do wrong, for tests.
+            clock_ms: the wall clock, unix milliseconds.
+        """
+        self.library = library
+        self.counters: Counter[str] = Counter()
+        self._keypair = keypair
+        self._limits = limits or Limits()
+        self._clock_ms = clock_ms
+        self._open = 0
+        self._source = library if fault is None else faulty_source(library, fault)
+        sign = signer(keypair)
+        self._sign = sign if fault is None else faulty_signer(sign, fault)
+
+    async def serve(
+        self,
+        host: str,
+        port: int,
+        *,
+        task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen and serve until cancelled, which closes all connections at once.
+
+        Args:
+            host: an IP address.
+            port: 0 takes a free one.
+            task_status: started with the address and port that it listens on.
+
+        Raises:
+            UsageError: the address or port cannot be used.
+        """
+        listeners = await _listen(host, port)
+        address = listeners[0].socket.getsockname()
+        _log.info("hoster.listening", host=address[0], port=address[1], key=self._keypair.public)
+        async with trio.open_nursery() as sessions:
+            await sessions.start(
+                partial(
+                    trio.serve_listeners,
+                    self.serve_stream,
+                    listeners,
+                    handler_nursery=sessions,
+                )
+            )
+            task_status.started((address[0], address[1]))
+
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one peer that connected, until the connection ends.
+
+        Raises nothing that comes from the peer. Closes the stream, also when cancelled.
+        """
+        if self._open >= self._limits.connections:
+            self.counters["refused_full"] += 1
+            _log.warning("hoster.refused_full", open=self._open)
+            await trio.aclose_forcefully(stream)
+            return
+        self._open += 1
+        try:
+            await self._serve_peer(stream)
+        finally:
+            self._open -= 1
+
+    async def replicate(self, key: bytes, peers: Sequence[DialPeer]) -> None:
+        """Fetch a feed from any of `peers` and follow its growth, until cancelled.
+
+        Everything fetched is on disk at once, so that a restart goes on where it was.
+        """
+        await Replication(self.library, key, peers).run()
+
+    async def _serve_peer(self, stream: trio.abc.Stream) -> None:
+        opened = open_connection(
+            stream,
+            self._keypair,
+            initiator=False,
+            timeout=self._limits.handshake_s,
+            idle_timeout=self._limits.idle_s,
+            clock_ms=self._clock_ms,
+        )
+        try:
+            async with opened as connection:
+                self.counters["sessions"] += 1
+                client = connection.remote_public_key
+                _log.info("hoster.session_opened", client=client)
+                await self._serve_connection(connection)
+                _log.info(
+                    "hoster.session_closed",
+                    client=client,
+                    reason=str(connection.error),
+                    bytes_out=connection.bytes_out,
+                )
+        except HypercoreError as error:
+            self.counters["handshakes_failed"] += 1
+            _log.info("hoster.handshake_failed", reason=str(error))
+
+    async def _serve_connection(self, connection: Connection) -> None:
+        try:
+            await serve_connection(connection, self._source, _Receipts(self, connection))
+        except* StoreError as group:
+            self.counters["store_errors"] += 1
+            _log.error("hoster.store_failed", errors=[str(error) for error in group.exceptions])
+
+
+class _Receipts:
+    """The receipts of one connection, by feed; a feed opened again goes on counting."""
+
+    def __init__(self, hoster: Hoster, connection: Connection) -> None:
+        self._hoster = hoster
+        self._connection = connection
+        self._collectors: dict[bytes, ReceiptCollector] = {}
+
+    async def on_head_sent(self, session: FeedSession, head: Head) -> None:
+        self._collector(session).head_sent(head)
+
+    async def on_upload(
+        self, session: FeedSession, feed: Feed, index: int, leaf: Node, size: int
+    ) -> None:
+        counters = self._hoster.counters
+        counters["chunks"] += 1
+        counters["chunk_bytes"] += size
+        message = self._collector(session).chunk_sent(index, leaf, self._hoster._clock_ms())
+        if message is not None:
+            counters["receipts"] += 1
+            await session.send_extension(EXTENSION, message)
+
+    def _collector(self, session: FeedSession) -> ReceiptCollector:
+        key = session.feed.key
+        if key not in self._collectors:
+            self._collectors[key] = ReceiptCollector(
+                session.feed,
+                self._hoster._sign,
+                client=self._connection.remote_public_key,
+                session=self._connection.session_id,
+                opened_ms=self._connection.opened_ms,
+                first_length=session.first_length,
+            )
+        return self._collectors[key]
+
+
+async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        if _is_in_use(error):
+            raise UsageError(f"Port {port} on {host} is already in use.") from error
+        raise UsageError(f"Cannot listen on {host} port {port}: {error.strerror}.") from error
+
+
+def _is_in_use(error: OSError) -> bool:
+    return error.errno == errno.EADDRINUSE
