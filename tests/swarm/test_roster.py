@@ -44,7 +44,10 @@ from offchain_worker.swarm.roster import (
 )
 
 TIMING = Timing(block_ms=500, join_ms=1_500, delta_ms=200, finality_ms=0, flip_ms=5_000)
-FAST = Timing(block_ms=50, join_ms=400, delta_ms=50, finality_ms=0, flip_ms=2_000)
+PATIENT = Timing(
+    block_ms=6_000, join_ms=60_000, delta_ms=3_000, finality_ms=12_000, flip_ms=480_000
+)
+"""Production's: over real sockets a test waits for events, never for the protocol's instants."""
 
 
 def keypairs(size: int) -> list[KeyPair]:
@@ -490,7 +493,8 @@ async def test_a_line_whose_queue_is_full_is_given_up() -> None:
 @asynccontextmanager
 async def tcp_swarms(pairs: Sequence[KeyPair]) -> AsyncIterator[tuple[list[Any], list[Any]]]:
     async with AsyncExitStack() as stack:
-        swarms, addresses = [], []
+        swarms: list[Any] = []
+        addresses = []
         for pair in pairs:
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
             port = listeners[0].socket.getsockname()[1]
@@ -503,7 +507,8 @@ async def tcp_swarms(pairs: Sequence[KeyPair]) -> AsyncIterator[tuple[list[Any],
 async def test_two_runs_at_once_on_the_same_ports_with_real_journals(tmp_path: Path) -> None:
     pairs = keypairs(4)
     t0 = wall_clock_ms()
-    outcomes: dict[int, set[Any]] = {1: set(), 2: set()}
+    exits: dict[int, list[Any]] = {1: [], 2: []}
+    everybody = trio.Event()
     async with AsyncExitStack() as stack:
         journals = [
             stack.enter_context(Journal.open(tmp_path / f"{i}.sqlite", now_ms=t0)) for i in range(4)
@@ -513,19 +518,30 @@ async def test_two_runs_at_once_on_the_same_ports_with_real_journals(tmp_path: P
         async def one(index: int, challenge: int) -> None:
             flip = flip_for(pairs, challenge)
             secrets = journals[index].begin(flip.topic, started_ms=t0)
-            machine = CoinflipMachine(flip, pairs[index], secrets, Schedule.first(FAST, t0))
-            attended = await swarms[index].run(machine, addresses, journal=journals[index])
-            outcomes[challenge].add(attended.outcome)
-            assert len(attended.peers) == 3
-            assert journals[index].secrets(flip.topic) == secrets
+            machine = CoinflipMachine(flip, pairs[index], secrets, Schedule.first(PATIENT, t0))
+
+            def note(event: Any) -> None:
+                if isinstance(event, fx.Exit):
+                    exits[challenge].append(event.outcome)
+                    if sum(map(len, exits.values())) == 8:
+                        everybody.set()
+
+            await swarms[index].run(machine, addresses, journal=journals[index], on_event=note)
 
         async with trio.open_nursery() as nursery:
             for index in range(4):
                 for challenge in (1, 2):
                     nursery.start_soon(one, index, challenge)
-    assert [len(found) for found in outcomes.values()] == [1, 1]
-    assert outcomes[1] != outcomes[2]
-    assert all(isinstance(o, fx.Success) for found in outcomes.values() for o in found)
+            with trio.fail_after(60):
+                await everybody.wait()
+            nursery.cancel_scope.cancel()
+        for index, journal in enumerate(journals):
+            for challenge in (1, 2):
+                records = journal.records(flip_for(pairs, challenge).topic)
+                assert sorted(records) == [Kind.COMMIT, Kind.ECHO, Kind.REVEAL], index
+    assert [len(set(found)) for found in exits.values()] == [1, 1]
+    assert exits[1][0] != exits[2][0]
+    assert all(isinstance(outcome, fx.Success) for found in exits.values() for outcome in found)
 
 
 async def test_strangers_and_unknown_topics_are_refused() -> None:
