@@ -238,7 +238,7 @@ def decode(data: bytes, flip: Flip, sender: int) -> Message:
         case Kind.BUNDLE:
             return _decode_bundle(body, flip)
         case Kind.EVIDENCE:
-            if len(body) > MAX_EVIDENCE_BYTES:
+            if not 0 < len(body) <= MAX_EVIDENCE_BYTES:
                 raise EnvelopeError("length")
             return EvidenceMessage(body)
         case Kind.PING | Kind.PONG:

@@ -136,7 +136,7 @@ class Journal:
 
     def secrets(self, topic: bytes) -> FlipSecrets | None:
         """The secrets of a topic that was begun, for its audit; None for another."""
-        with self._lock:
+        with self._locked():
             return self._secrets(topic)
 
     def record(self, envelope: SignedEnvelope, support: Sequence[bytes] = ()) -> None:
@@ -172,8 +172,8 @@ class Journal:
 
     def records(self, topic: bytes) -> dict[Kind, Record]:
         """What was signed in a topic, by kind."""
-        with self._lock:
-            rows = self._connection.execute(
+        with self._locked() as connection:
+            rows = connection.execute(
                 "SELECT kind, envelope, support FROM signed WHERE topic = ?", (topic,)
             ).fetchall()
         return {
@@ -190,8 +190,8 @@ class Journal:
 
     def evidence(self, topic: bytes) -> tuple[bytes, ...]:
         """The proofs kept for a topic."""
-        with self._lock:
-            rows = self._connection.execute(
+        with self._locked() as connection:
+            rows = connection.execute(
                 "SELECT proof FROM evidence WHERE topic = ? ORDER BY id", (topic,)
             ).fetchall()
         return tuple(proof for (proof,) in rows)
@@ -203,17 +203,25 @@ class Journal:
         return None if row is None else FlipSecrets(*row)
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _locked(self) -> Iterator[sqlite3.Connection]:
+        """One caller at a time; what the database reports is a JournalError."""
         with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException as error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error):
-                    raise JournalError(f"the sign journal cannot be written: {error}") from error
+            except sqlite3.Error as error:
+                raise JournalError(f"the sign journal cannot be used: {error}") from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of the body is on disk at its end, or nothing of it."""
+        with self._locked() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
 
 
