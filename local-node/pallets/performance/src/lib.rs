@@ -4,9 +4,9 @@
 //! # The life of a challenge
 //! 1. **Queue.** A hosting waits until its escrow covers a challenge and enough attestors are
 //!    eligible. It is drawn in the first block whose randomness could be known only after the last
-//!    of the events that made it ready ([`queue`]).
+//!    of the events that made it ready.
 //! 2. **Start** in `on_poll` of block S, when the timestamp is known: the roster is drawn and
-//!    everything that the challenge depends on is copied ([`start`]). The hash of S is known, and
+//!    everything that the challenge depends on is copied. The hash of S is known, and
 //!    stored, one block later.
 //! 3. **Flip** until T0 + `flip_ms`: the attestors agree on R off chain and one of them anchors it
 //!    ([`Pallet::anchor_flip`]).
@@ -14,7 +14,7 @@
 //! 5. **Report** for `grace_blocks` blocks with room: each attestor reports once
 //!    ([`Pallet::submit_report`]).
 //! 6. **Settlement** with the last report, or by [`Pallet::close_challenge`], or by `on_poll` for
-//!    nobody ([`settlement`]); the next challenge of the hosting is queued.
+//!    nobody; the next challenge of the hosting is queued.
 //! 7. **Pruning** `UnbondingBlocks` after that.
 //!
 //! Phases change in the first block whose timestamp has come, in `on_poll`, which runs after the
@@ -37,11 +37,11 @@ extern crate alloc;
 
 pub mod api;
 mod flip;
-pub mod queue;
+mod queue;
 pub mod randomness;
 mod report;
-pub mod settlement;
-pub mod start;
+mod settlement;
+mod start;
 pub mod timing;
 #[cfg(any(feature = "try-runtime", test))]
 mod try_state;
@@ -68,12 +68,13 @@ pub type CreditOf<T> =
 #[frame::pallet]
 pub mod pallet {
     use super::*;
+    use crate::types::Member;
     use alloc::boxed::Box;
     use datdot_primitives::{
         coinflip::Opening, draws::MAX_ATTESTORS, head::Head, report::Report, Hash, Signature,
     };
     use frame::{
-        deps::sp_core::ConstU32,
+        deps::{frame_support::weights::WeightMeter, sp_core::ConstU32},
         prelude::*,
         traits::{Randomness, Time},
     };
@@ -312,6 +313,17 @@ pub mod pallet {
             /// Who did not report, and paid for that.
             absent: PerMember<Absence<T::AccountId>>,
         },
+        /// A payment out of an escrow failed; the money stays there.
+        PaymentFailed {
+            /// Of which hosting.
+            hosting: HostingId,
+            /// Who was to get it.
+            to: T::AccountId,
+            /// How much.
+            amount: Balance,
+            /// Why.
+            error: DispatchError,
+        },
         /// A closed challenge was removed from storage.
         ChallengePruned {
             /// Which.
@@ -507,6 +519,20 @@ pub mod pallet {
         pub fn close_challenge(origin: OriginFor<T>, id: ChallengeId) -> DispatchResult {
             let who = ensure_signed(origin)?;
             Self::do_close_challenge(who, id)
+        }
+    }
+}
+
+impl<T> From<TimingFault> for Error<T> {
+    fn from(fault: TimingFault) -> Self {
+        match fault {
+            TimingFault::OutOfRange => Self::TimingOutOfRange,
+            TimingFault::FlipTooShort => Self::TimingFlip,
+            TimingFault::TailTooShort => Self::TimingTail,
+            TimingFault::WindowTooShort => Self::TimingWindow,
+            TimingFault::Roster => Self::TimingRoster,
+            TimingFault::Chunks => Self::TimingChunks,
+            TimingFault::Schedule => Self::TimingSchedule,
         }
     }
 }

@@ -1,0 +1,675 @@
+//! A runtime with the real pallets around this one, and the off-chain side of a challenge: keys,
+//! secrets, a feed, receipts and reports, made in the test.
+
+use alloc::{collections::BTreeMap, vec, vec::Vec};
+use codec::Encode;
+use datdot_primitives::{
+    coinflip::{
+        commitment_y, commitment_z, echo_payload, root as coinflip_root, topic as coinflip_topic,
+        Opening,
+    },
+    draws::Opened,
+    head::{manifest_key, single_signer_manifest, Feed, FeedKind, Head},
+    receipt::{signable as receipt_signable, Entry, Receipt},
+    report::{
+        binding_message, Body, Failure, Metrics, Outcome, PeerMetrics, Percentiles, Reason, Report,
+        Served,
+    },
+    tree::{leaf_hash, parent, tree_hash, Node, Root},
+    Hash, PublicKey, Signature,
+};
+use ed25519_zebra::{SigningKey, VerificationKeyBytes};
+use frame::{
+    deps::{
+        sp_core::{ConstU128, ConstU32, ConstU64},
+        sp_io,
+        sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage},
+    },
+    testing_prelude::*,
+    traits::{Hooks, OnFinalize, OnInitialize, OnPoll},
+};
+use pallet_hosting::{HostingId, Terms};
+use pallet_providers::{Endpoint, Ip, Role};
+
+use crate::{
+    self as pallet_performance,
+    types::{Balance, BlockNumber, ChallengeId},
+    Challenges, Flips, Pallet, StartHashes, Timing,
+};
+
+type Block = frame::deps::frame_system::mocking::MockBlockU32<Test>;
+pub type AccountId = AccountId32;
+
+pub const ENDOWMENT: Balance = 1_000_000;
+pub const ABSENCE_FEE: Balance = 100;
+pub const HOSTER_REWARD: Balance = 1_003;
+pub const ATTESTOR_REWARD: Balance = 101;
+pub const UNBONDING: BlockNumber = 50;
+/// The timestamp of block 0.
+pub const GENESIS_MS: u64 = 1_700_000_000_000;
+/// Chunks that the hoster vouched for, and chunks of the feed.
+pub const VOUCHED: u64 = 120;
+pub const LENGTH: u64 = 130;
+
+construct_runtime!(
+    pub enum Test {
+        System: frame_system,
+        Timestamp: pallet_timestamp,
+        Balances: pallet_balances,
+        Providers: pallet_providers,
+        Hosting: pallet_hosting,
+        Performance: pallet_performance,
+    }
+);
+
+#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
+impl frame_system::Config for Test {
+    type Block = Block;
+    type AccountId = AccountId;
+    type Lookup = IdentityLookup<AccountId>;
+    type AccountData = pallet_balances::AccountData<Balance>;
+}
+
+impl pallet_timestamp::Config for Test {
+    type Moment = u64;
+    type OnTimestampSet = ();
+    type MinimumPeriod = ConstU64<1>;
+    type WeightInfo = ();
+}
+
+#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
+impl pallet_balances::Config for Test {
+    type AccountStore = System;
+    type Balance = Balance;
+    type ExistentialDeposit = ConstU128<10>;
+}
+
+impl pallet_providers::Config for Test {
+    type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type AttestorBond = ConstU128<1_000>;
+    type HosterBond = ConstU128<1_000>;
+    type MaxCapacity = ConstU32<8>;
+    type UnbondingBlocks = ConstU32<UNBONDING>;
+    type MinAge = ConstU32<1>;
+    type MaxTasksPerBlock = ConstU32<64>;
+    type WeightInfo = ();
+}
+
+/// The chain's randomness; tests may make it stale.
+pub struct TestRandomness;
+parameter_types! {
+    /// Since when the randomness could be known; `None`: since this block.
+    pub static KnownSince: Option<BlockNumber> = None;
+    /// What the test burns otherwise than by settlements.
+    pub static BurntBeside: Balance = 0;
+}
+
+impl frame::traits::Randomness<Hash, BlockNumber> for TestRandomness {
+    fn random(subject: &[u8]) -> (Hash, BlockNumber) {
+        let (value, since) =
+            pallet_performance::randomness::ParentHashes::<Test>::random(subject);
+        (value, KnownSince::get().unwrap_or(since))
+    }
+}
+
+impl pallet_performance::Config for Test {
+    type Currency = Balances;
+    type Time = Timestamp;
+    type Randomness = TestRandomness;
+    type Attestors = Providers;
+    type Hostings = Hosting;
+    type AbsenceFee = ConstU128<ABSENCE_FEE>;
+    type UnbondingBlocks = ConstU32<UNBONDING>;
+    type MaxStarts = ConstU32<2>;
+    type MaxDue = ConstU32<8>;
+    type WeightInfo = ();
+}
+
+// Accounts and keys.
+
+pub fn account(number: u8) -> AccountId {
+    AccountId::new([number; 32])
+}
+
+pub const SPONSOR: u8 = 100;
+pub const HOSTER: u8 = 101;
+pub const STRANGER: u8 = 102;
+/// Attestors have the accounts 1 … 12.
+pub const ATTESTORS: u8 = 12;
+
+pub fn origin(number: u8) -> RuntimeOrigin {
+    RuntimeOrigin::signed(account(number))
+}
+
+pub fn balance(number: u8) -> Balance {
+    Balances::free_balance(account(number))
+}
+
+/// A key made of what it is for.
+pub fn key(purpose: impl Encode) -> SigningKey {
+    SigningKey::from(sp_io::hashing::blake2_256(&("key", purpose).encode()))
+}
+
+pub fn public(key: &SigningKey) -> PublicKey {
+    VerificationKeyBytes::from(key).into()
+}
+
+pub fn sign(key: &SigningKey, message: &[u8]) -> Signature {
+    key.sign(message).into()
+}
+
+/// A secret made of what it is for.
+pub fn secret(purpose: impl Encode) -> Hash {
+    sp_io::hashing::blake2_256(&("secret", purpose).encode())
+}
+
+pub fn session_key(attestor: u8) -> SigningKey {
+    key(("session", attestor))
+}
+
+pub fn noise_key() -> SigningKey {
+    key("noise")
+}
+
+// The chain.
+
+/// The state with all accounts endowed, in block 1.
+pub fn new_test_ext(timing: Timing) -> sp_io::TestExternalities {
+    let mut accounts: Vec<u8> = (1..=ATTESTORS).collect();
+    accounts.extend([SPONSOR, HOSTER, STRANGER]);
+    let storage = RuntimeGenesisConfig {
+        balances: pallet_balances::GenesisConfig {
+            balances: accounts.iter().map(|who| (account(*who), ENDOWMENT)).collect(),
+            ..Default::default()
+        },
+        performance: pallet_performance::GenesisConfig { timing, ..Default::default() },
+        providers: pallet_providers::GenesisConfig {
+            allow_private_endpoints: true,
+            ..Default::default()
+        },
+        ..Default::default()
+    }
+    .build_storage()
+    .expect("the genesis is valid");
+    let mut ext = sp_io::TestExternalities::new(storage);
+    ext.execute_with(|| begin_block(1, GENESIS_MS));
+    ext
+}
+
+/// Runs a test on a fresh state and checks the invariants of all pallets after it.
+pub fn with_timing(timing: Timing, test: impl FnOnce()) {
+    new_test_ext(timing).execute_with(|| {
+        let issued = Balances::total_issuance();
+        test();
+        check_invariants();
+        assert_eq!(issued - Balances::total_issuance(), burnt(), "money was lost or made");
+    });
+}
+
+/// Runs a test with the development timing.
+pub fn with_chain(test: impl FnOnce()) {
+    with_timing(Timing::development(), test);
+}
+
+/// What was burnt, as the settlements tell it and as the test expects it beside them.
+fn burnt() -> Balance {
+    let settled = crate::Settlements::<Test>::iter_values().map(|settlement| settlement.burnt);
+    settled.sum::<Balance>() + BurntBeside::get()
+}
+
+pub fn check_invariants() {
+    Pallet::<Test>::do_try_state().expect("the invariants hold");
+    let mut engagements = BTreeMap::<AccountId, u32>::new();
+    for challenge in Challenges::<Test>::iter_values().filter(|challenge| challenge.is_open()) {
+        for member in challenge.roster {
+            *engagements.entry(member.account).or_default() += 1;
+        }
+    }
+    for (who, provider) in pallet_providers::Providers::<Test>::iter_prefix(Role::Attestor) {
+        assert_eq!(
+            provider.engagements,
+            engagements.remove(&who).unwrap_or_default(),
+            "an attestor is engaged in other challenges than it is in"
+        );
+    }
+    assert!(engagements.is_empty(), "a stranger is in an open challenge");
+}
+
+fn begin_block(number: BlockNumber, now: u64) {
+    let parent = if number == 1 {
+        H256([7; 32])
+    } else {
+        System::finalize().hash()
+    };
+    System::initialize(&number, &parent, &Default::default());
+    AllPalletsWithSystem::on_initialize(number);
+    Timestamp::set_timestamp(now);
+    AllPalletsWithSystem::on_poll(number, &mut WeightMeter::new());
+}
+
+/// Ends this block and begins the next, at its normal time.
+pub fn next_block() {
+    next_block_at(Timestamp::get() + crate::CurrentTiming::<Test>::get().block_ms);
+}
+
+/// Ends this block and begins the next, with this timestamp.
+pub fn next_block_at(now: u64) {
+    let number = System::block_number();
+    AllPalletsWithSystem::on_finalize(number);
+    begin_block(number + 1, now);
+}
+
+pub fn blocks(count: u32) {
+    for _ in 0..count {
+        next_block();
+    }
+}
+
+/// Goes to the first block with this timestamp or a later one, at the normal pace.
+pub fn until(ms: u64) {
+    while Timestamp::get() < ms {
+        next_block();
+    }
+}
+
+/// The events of this pallet in this block.
+pub fn events() -> Vec<pallet_performance::Event<Test>> {
+    System::events()
+        .into_iter()
+        .filter_map(|record| match record.event {
+            RuntimeEvent::Performance(event) => Some(event),
+            _ => None,
+        })
+        .collect()
+}
+
+// Providers and hostings.
+
+pub fn endpoint(number: u8) -> Endpoint {
+    Endpoint { ip: Ip::V4([127, 0, 0, number]), port: 7_000 }
+}
+
+fn genesis_hash() -> Hash {
+    System::block_hash(0).0
+}
+
+fn proof(key: &SigningKey, role: datdot_primitives::registration::Role, who: u8) -> Signature {
+    let message =
+        datdot_primitives::registration::message(&genesis_hash(), role, account(who).as_ref());
+    sign(key, &message)
+}
+
+pub fn register_attestor(number: u8, capacity: u32) {
+    let key = session_key(number);
+    assert_ok!(Providers::register_attestor(
+        origin(number),
+        public(&key),
+        endpoint(number),
+        capacity,
+        proof(&key, datdot_primitives::registration::Role::Attestor, number),
+    ));
+}
+
+pub fn register_hoster() {
+    let key = noise_key();
+    assert_ok!(Providers::register_hoster(
+        origin(HOSTER),
+        public(&key),
+        endpoint(HOSTER),
+        proof(&key, datdot_primitives::registration::Role::Hoster, HOSTER),
+    ));
+}
+
+pub fn terms() -> Terms<Balance> {
+    Terms {
+        hoster_reward: HOSTER_REWARD,
+        attestor_reward: ATTESTOR_REWARD,
+        length: VOUCHED,
+        sla: None,
+    }
+}
+
+/// What a challenge with five attestors may cost.
+pub const COST: Balance = HOSTER_REWARD + 5 * ATTESTOR_REWARD;
+
+/// Opens and accepts a hosting with this escrow.
+pub fn open_hosting(escrow: Balance) -> HostingId {
+    let feed = feed();
+    let id = pallet_hosting::NextId::<Test>::get();
+    assert_ok!(Hosting::open_hosting(
+        origin(SPONSOR),
+        feed.key,
+        account(HOSTER),
+        escrow,
+        terms()
+    ));
+    assert_ok!(Hosting::accept_hosting(origin(HOSTER), id, 0, VOUCHED));
+    id
+}
+
+/// Registers the hoster and the attestors 1 … `attestors`, and publishes the feed.
+pub fn prepare(attestors: u8) {
+    register_hoster();
+    for number in 1..=attestors {
+        register_attestor(number, 4);
+    }
+    assert_ok!(Hosting::publish_feed(origin(SPONSOR), feed().key, Some(manifest())));
+    blocks(1);
+}
+
+/// A hosting with a large escrow whose first challenge has just started, in this block.
+pub fn start() -> ChallengeId {
+    prepare(5);
+    let hosting = open_hosting(10 * COST);
+    blocks(1);
+    crate::Running::<Test>::get(hosting).expect("the challenge started")
+}
+
+/// The same, one block later, with the coinflip anchored by the first member.
+pub fn anchored() -> ChallengeId {
+    let id = start();
+    blocks(1);
+    let (openings, echoes) = anchor(id);
+    assert_ok!(Performance::anchor_flip(
+        RuntimeOrigin::signed(member(id, 0)),
+        id,
+        0,
+        openings,
+        echoes
+    ));
+    id
+}
+
+/// The same, in the first block of phase Report.
+pub fn reporting() -> ChallengeId {
+    let id = anchored();
+    until(Challenges::<Test>::get(id).expect("it is there").end_ms());
+    id
+}
+
+// The coinflip.
+
+pub fn member(id: ChallengeId, index: usize) -> AccountId {
+    Challenges::<Test>::get(id).expect("it is there").roster[index].account.clone()
+}
+
+/// The attestor's number at this place of the roster.
+pub fn number(id: ChallengeId, index: usize) -> u8 {
+    AsRef::<[u8; 32]>::as_ref(&member(id, index))[0]
+}
+
+pub fn audit_key(id: ChallengeId, index: usize) -> SigningKey {
+    key(("audit", id, number(id, index)))
+}
+
+pub fn w(id: ChallengeId, index: usize) -> Hash {
+    secret(("w", id, number(id, index)))
+}
+
+pub fn topic(id: ChallengeId) -> Hash {
+    let challenge = Challenges::<Test>::get(id).expect("it is there");
+    let keys: Vec<PublicKey> = challenge.roster.iter().map(|member| member.session_key).collect();
+    let start = StartHashes::<Test>::get(id).expect("the start hash is known");
+    coinflip_topic(&genesis_hash(), id, &start, 0, &keys)
+}
+
+pub type Openings = BoundedVec<Opening, ConstU32<32>>;
+pub type Echoes = BoundedVec<Signature, ConstU32<32>>;
+
+/// The openings and echoes of an honest run.
+pub fn anchor(id: ChallengeId) -> (Openings, Echoes) {
+    let challenge = Challenges::<Test>::get(id).expect("it is there");
+    let topic = topic(id);
+    let mut openings = Vec::new();
+    let mut commitments = Vec::new();
+    for (index, member) in challenge.roster.iter().enumerate() {
+        let number = number(id, index);
+        let opening = Opening {
+            z: commitment_z(
+                &topic,
+                &member.session_key,
+                &w(id, index),
+                &public(&audit_key(id, index)),
+            ),
+            salt: secret(("salt", id, number)),
+            x: secret(("x", id, number)),
+        };
+        let y = commitment_y(&topic, &member.session_key, &opening.salt, &opening.x);
+        commitments.push((y, opening.z));
+        openings.push(opening);
+    }
+    let root = coinflip_root(&topic, &commitments);
+    let echoes: Vec<Signature> = (0..challenge.roster.len())
+        .map(|index| {
+            let key = session_key(number(id, index));
+            sign(&key, &echo_payload(&topic, &public(&key), &root))
+        })
+        .collect();
+    (openings.try_into().expect("it fits"), echoes.try_into().expect("it fits"))
+}
+
+// The feed.
+
+pub fn author() -> SigningKey {
+    key("author")
+}
+
+pub fn manifest() -> [u8; 70] {
+    single_signer_manifest(&[9; 32], &public(&author()))
+}
+
+pub fn feed() -> Feed {
+    Feed {
+        key: manifest_key(&manifest()),
+        signer: public(&author()),
+        kind: FeedKind::Manifest,
+    }
+}
+
+pub fn chunk(index: u64) -> Vec<u8> {
+    vec![index as u8; 10 + (index % 7) as usize]
+}
+
+fn leaf(index: u64) -> Node {
+    let data = chunk(index);
+    Node { hash: leaf_hash(&data), size: data.len() as u64 }
+}
+
+/// The node over `count` chunks from `start` on; `count` is a power of two.
+fn node(start: u64, count: u64) -> Node {
+    if count == 1 {
+        return leaf(start);
+    }
+    let half = count / 2;
+    parent(&node(start, half), &node(start + half, half)).expect("the sizes fit")
+}
+
+/// The runs of chunks under each root of a feed: start and count.
+fn runs(length: u64) -> Vec<(u64, u64)> {
+    let mut start = 0;
+    (0..64)
+        .rev()
+        .filter_map(|bit| {
+            let count = length & (1 << bit);
+            (count > 0).then(|| {
+                start += count;
+                (start - count, count)
+            })
+        })
+        .collect()
+}
+
+pub fn head(length: u64) -> Head {
+    let roots: Vec<Root> = runs(length)
+        .into_iter()
+        .map(|(start, count)| Root { index: 2 * start + count - 1, node: node(start, count) })
+        .collect();
+    Head { fork: 0, length, tree_hash: tree_hash(&roots) }
+}
+
+/// The multiproof of some chunks: their sizes and the other nodes.
+pub fn multiproof(length: u64, chunks: &[u64]) -> (Vec<u32>, Vec<Node>) {
+    fn walk(start: u64, count: u64, chunks: &[u64], sizes: &mut Vec<u32>, nodes: &mut Vec<Node>) {
+        if !chunks.iter().any(|chunk| (start..start + count).contains(chunk)) {
+            nodes.push(node(start, count));
+        } else if count == 1 {
+            sizes.push(leaf(start).size as u32);
+        } else {
+            walk(start, count / 2, chunks, sizes, nodes);
+            walk(start + count / 2, count / 2, chunks, sizes, nodes);
+        }
+    }
+    let (mut sizes, mut nodes) = (Vec::new(), Vec::new());
+    for (start, count) in runs(length) {
+        walk(start, count, chunks, &mut sizes, &mut nodes);
+    }
+    (sizes, nodes)
+}
+
+// Reports.
+
+pub fn opened(id: ChallengeId, index: usize) -> Opened {
+    let flip = Flips::<Test>::get(id).expect("it is anchored");
+    Opened {
+        topic: flip.topic,
+        result: flip.randomness,
+        session_key: public(&session_key(number(id, index))),
+        w: w(id, index),
+    }
+}
+
+/// A report before it is signed, to be spoiled.
+pub struct Draft {
+    pub receipt: Receipt,
+    pub head_signature: Signature,
+    pub sizes: Vec<u32>,
+    pub nodes: Vec<Node>,
+    pub metrics: Metrics,
+    pub peers: Vec<PeerMetrics>,
+}
+
+/// The figures of a session of this kind; `base` makes them differ.
+pub fn metrics(windowed: bool, base: u32) -> Metrics {
+    Metrics {
+        connect_us: base,
+        handshake_us: base + 1,
+        first_chunk_us: base + 2,
+        latency_us: (!windowed).then_some(Percentiles {
+            p50: base + 3,
+            p90: base + 4,
+            p99: base + 5,
+            max: base + 6,
+        }),
+        throughput: windowed.then_some(u64::from(base) + 7),
+        timeouts: 0,
+        observed: None,
+    }
+}
+
+/// What an honest attestor has after a session with an honest hoster.
+pub fn draft(id: ChallengeId, index: usize) -> Draft {
+    let challenge = Challenges::<Test>::get(id).expect("it is there");
+    let opened = opened(id, index);
+    let timing = challenge.timing;
+    let moment = opened
+        .moment(timing.schedule, timing.window(challenge.t0), index as u32, 5)
+        .expect("there is a moment");
+    let drawn = opened.drawn_chunks(VOUCHED, timing.chunks);
+    let mut proved = drawn[..timing.proved as usize].to_vec();
+    proved.sort_unstable();
+    let head = head(LENGTH);
+    let (sizes, nodes) = multiproof(LENGTH, &proved);
+    Draft {
+        receipt: Receipt {
+            feed: feed().key,
+            head,
+            client: public(&audit_key(id, index)),
+            session: secret(("handshake", id, index as u32)),
+            sequence: 0,
+            opened: moment + 100,
+            issued: moment + 1_000,
+            bytes: drawn.iter().map(|chunk| leaf(*chunk).size).sum(),
+            entries: drawn
+                .iter()
+                .map(|chunk| Entry { index: *chunk, leaf: leaf(*chunk).hash })
+                .collect(),
+        },
+        head_signature: sign(&author(), &feed().signable(&head)),
+        sizes,
+        nodes,
+        metrics: metrics(opened.habit().windowed, 1_000 * (index as u32 + 1)),
+        peers: (0..5u8)
+            .filter(|peer| usize::from(*peer) != index)
+            .map(|peer| PeerMetrics { index: peer, rtt_p50_us: 300, throughput: 1_000_000 })
+            .collect(),
+    }
+}
+
+/// A receipt's bytes with the signature of this key.
+pub fn signed_receipt(body: Vec<u8>, hoster: &SigningKey) -> Vec<u8> {
+    let signature = sign(hoster, &receipt_signable(&body));
+    let mut bytes = body;
+    bytes.extend_from_slice(&signature);
+    bytes
+}
+
+impl Draft {
+    /// The report, signed by hoster and audit key.
+    pub fn seal(self, id: ChallengeId, index: usize) -> Report {
+        let receipt = signed_receipt(self.receipt.body(), &noise_key());
+        self.seal_with(receipt, id, index)
+    }
+
+    /// The report with these bytes for a receipt, signed by the audit key.
+    pub fn seal_with(self, receipt: Vec<u8>, id: ChallengeId, index: usize) -> Report {
+        let outcome = Outcome::Served(Served {
+            receipt: receipt.try_into().expect("it fits"),
+            head_signature: self.head_signature,
+            sizes: self.sizes.try_into().expect("it fits"),
+            nodes: self.nodes.try_into().expect("it fits"),
+            metrics: self.metrics,
+        });
+        bind(outcome, self.peers, id, index)
+    }
+}
+
+/// A report with this outcome, signed by the audit key.
+pub fn bind(
+    outcome: Outcome,
+    peers: Vec<PeerMetrics>,
+    id: ChallengeId,
+    index: usize,
+) -> Report {
+    let audit_key = audit_key(id, index);
+    let body = Body { outcome, peers: peers.try_into().expect("it fits") };
+    let account = member(id, index);
+    let message = binding_message(&topic(id), account.as_ref(), &body);
+    Report {
+        w: w(id, index),
+        audit_key: public(&audit_key),
+        binding: sign(&audit_key, &message),
+        body,
+    }
+}
+
+pub fn failed(id: ChallengeId, index: usize, demand: Option<u64>) -> Report {
+    let failure = Failure { reason: Reason::Unreachable, demand };
+    bind(Outcome::Failed(failure), Vec::new(), id, index)
+}
+
+pub fn submit(id: ChallengeId, index: usize, report: Report) -> DispatchResultWithPostInfo {
+    Performance::submit_report(
+        RuntimeOrigin::signed(member(id, index)),
+        id,
+        alloc::boxed::Box::new(report),
+    )
+}
+
+pub fn submit_served(id: ChallengeId, index: usize) {
+    assert_ok!(submit(id, index, draft(id, index).seal(id, index)));
+}
+
+pub fn submit_failed(id: ChallengeId, index: usize) {
+    assert_ok!(submit(id, index, failed(id, index, None)));
+}

@@ -1,0 +1,264 @@
+//! What waits: hostings for their next challenge, challenges for their time.
+
+use datdot_primitives::Hash;
+use frame::{
+    deps::frame_support::weights::WeightMeter,
+    prelude::*,
+    traits::{Randomness, Time},
+};
+use pallet_hosting::{HostingId, Hostings, OnHosting};
+use pallet_providers::AttestorPool;
+
+use crate::{
+    types::{BlockNumber, Challenge, ChallengeId, Clock, Deadline, Place, Stage},
+    Agenda, Challenges, Config, CurrentTiming, Event, Flips, History, Pallet, Queue, Reports,
+    Rooms, Running, Settlements, StartHashes, Started, Tallies, VerifiedHeads, Waiting, WeightInfo,
+};
+
+/// A block counts as one with room when less than this part of it was used.
+const ROOM: Perbill = Perbill::from_percent(90);
+
+/// A closing that nobody asks for comes after D by this part of the time for reports.
+const CLOSING_DELAY: u32 = 10;
+
+/// At most so many times `grace_blocks` blocks are waited for, with room or not.
+const PATIENCE: u32 = 4;
+
+impl<T: Config> Pallet<T> {
+    /// The number of this block.
+    pub(crate) fn block() -> BlockNumber {
+        frame_system::Pallet::<T>::block_number().saturated_into()
+    }
+
+    /// This block's timestamp.
+    pub(crate) fn now() -> u64 {
+        T::Time::now()
+    }
+
+    /// How many blocks a registration, a drain, or its end takes to be effective, for pallet
+    /// `providers`.
+    pub fn min_age() -> BlockNumber {
+        CurrentTiming::<T>::get().min_age
+    }
+
+    /// Puts a hosting at the end of the queue, as something that its next challenge depends on
+    /// happened in this block. One with an open challenge is queued when that closes; one whose
+    /// escrow does not cover a challenge leaves the queue until it is topped up.
+    pub fn enqueue(hosting: HostingId) {
+        Self::dequeue(hosting);
+        let attestors = CurrentTiming::<T>::get().attestors;
+        if Running::<T>::contains_key(hosting) || !T::Hostings::covers(hosting, attestors) {
+            return;
+        }
+        let block = Self::block();
+        Waiting::<T>::insert(hosting, block);
+        Queue::<T>::insert(Place::new(block.into(), hosting), ());
+    }
+
+    /// Takes a hosting out of the queue, if it is there.
+    pub(crate) fn dequeue(hosting: HostingId) {
+        if let Some(since) = Waiting::<T>::take(hosting) {
+            Queue::<T>::remove(Place::new(since.into(), hosting));
+        }
+    }
+
+    /// Starts challenges, those first that wait longest, as far as the randomness could not be
+    /// known when the last event that made them ready happened.
+    pub(crate) fn start_waiting(meter: &mut WeightMeter) {
+        if meter.try_consume(T::WeightInfo::look()).is_err() || Queue::<T>::iter_keys().next().is_none()
+        {
+            return;
+        }
+        let (randomness, since) = T::Randomness::random(b"datdot/roster");
+        if T::Attestors::changed_at() >= since {
+            return;
+        }
+        let since: BlockNumber = since.saturated_into();
+        for _ in 0..T::MaxStarts::get() {
+            let Some(first) = Queue::<T>::iter_keys().next() else { return };
+            if first.order() >= since.into() || !Self::pool_suffices() {
+                return;
+            }
+            if meter.try_consume(T::WeightInfo::start()).is_err() {
+                return;
+            }
+            Self::start_first(first.id(), randomness);
+        }
+    }
+
+    /// Whether enough attestors are eligible for a challenge.
+    fn pool_suffices() -> bool {
+        let timing = CurrentTiming::<T>::get();
+        let needed = u64::from(timing.attestors) * u64::from(timing.pool_factor);
+        u64::from(T::Attestors::eligible_count()) >= needed
+    }
+
+    /// Starts the challenge of the first hosting in the queue, if it can be.
+    fn start_first(hosting: HostingId, randomness: Hash) {
+        Self::dequeue(hosting);
+        match Self::start(hosting, randomness) {
+            Ok(()) => {}
+            // Its hoster or sponsor is among too few attestors: it waits for a larger pool.
+            Err(crate::start::NotStarted::TooFewAttestors) => Self::enqueue(hosting),
+            // It comes back when it is accepted, vouched for or topped up.
+            Err(crate::start::NotStarted::NotReady) => {}
+        }
+    }
+
+    /// Works off what is due, in order, up to the block's share.
+    pub(crate) fn work_off_agenda(meter: &mut WeightMeter) {
+        let mut left = T::MaxDue::get();
+        for clock in [Clock::Time, Clock::Rooms, Clock::Blocks] {
+            let now = match clock {
+                Clock::Time => Self::now(),
+                Clock::Rooms => Rooms::<T>::get(),
+                Clock::Blocks => Self::block().into(),
+            };
+            loop {
+                if meter.try_consume(T::WeightInfo::look()).is_err() {
+                    return;
+                }
+                let Some(place) = Agenda::<T>::iter_key_prefix(clock).next() else { break };
+                if place.order() > now {
+                    break;
+                }
+                let Some(after) = left.checked_sub(1) else { return };
+                left = after;
+                // Settling costs more than opening or pruning.
+                if meter.try_consume(T::WeightInfo::settle()).is_err() {
+                    return;
+                }
+                Self::work_off(clock, place);
+            }
+        }
+    }
+
+    /// Does what is due for one challenge.
+    fn work_off(clock: Clock, place: Place) {
+        let id = place.id();
+        let Some(challenge) = Challenges::<T>::get(id) else {
+            frame::prelude::defensive!("the agenda names open or closed challenges");
+            Agenda::<T>::remove(clock, place);
+            return;
+        };
+        match challenge.stage {
+            Stage::Flip => Self::settle_void(id, challenge),
+            Stage::Audit => {
+                Self::open_reports(id, challenge);
+            }
+            Stage::Report { .. } => Self::settle(id, challenge, None),
+            Stage::Closed { .. } => Self::prune(id, &challenge),
+        }
+    }
+
+    /// The phase Report begins: D is fixed.
+    pub(crate) fn open_reports(
+        id: ChallengeId,
+        mut challenge: Challenge<T::AccountId>,
+    ) -> Challenge<T::AccountId> {
+        Self::take_off_agenda(id, &challenge);
+        let since = Self::block();
+        let grace = challenge.timing.grace_blocks;
+        let deadline = Deadline {
+            rooms: Rooms::<T>::get().saturating_add(grace.into()),
+            block: since.saturating_add(grace.saturating_mul(PATIENCE)),
+        };
+        challenge.stage = Stage::Report { since, deadline };
+        Self::put_on_agenda(id, &challenge);
+        Challenges::<T>::insert(id, &challenge);
+        Self::deposit_event(Event::ReportsOpened { id, deadline });
+        challenge
+    }
+
+    /// The places of a challenge in the agenda, which follow from its stage.
+    pub(crate) fn places(
+        id: ChallengeId,
+        challenge: &Challenge<T::AccountId>,
+    ) -> alloc::vec::Vec<(Clock, Place)> {
+        match challenge.stage {
+            Stage::Flip => alloc::vec![(Clock::Time, Place::new(challenge.flip_end_ms(), id))],
+            Stage::Audit => alloc::vec![(Clock::Time, Place::new(challenge.end_ms(), id))],
+            Stage::Report { deadline, .. } => {
+                let delay = challenge.timing.grace_blocks / CLOSING_DELAY;
+                let rooms = deadline.rooms.saturating_add(delay.into());
+                let block = deadline.block.saturating_add(delay);
+                alloc::vec![
+                    (Clock::Rooms, Place::new(rooms, id)),
+                    (Clock::Blocks, Place::new(block.into(), id)),
+                ]
+            }
+            Stage::Closed { at, .. } => {
+                let due = at.saturating_add(T::UnbondingBlocks::get());
+                alloc::vec![(Clock::Blocks, Place::new(due.into(), id))]
+            }
+        }
+    }
+
+    /// Enters a challenge's places in the agenda.
+    pub(crate) fn put_on_agenda(id: ChallengeId, challenge: &Challenge<T::AccountId>) {
+        for (clock, place) in Self::places(id, challenge) {
+            Agenda::<T>::insert(clock, place, ());
+        }
+    }
+
+    /// Removes a challenge's places from the agenda; before its stage changes.
+    pub(crate) fn take_off_agenda(id: ChallengeId, challenge: &Challenge<T::AccountId>) {
+        for (clock, place) in Self::places(id, challenge) {
+            Agenda::<T>::remove(clock, place);
+        }
+    }
+
+    /// Removes all that is kept of a closed challenge.
+    fn prune(id: ChallengeId, challenge: &Challenge<T::AccountId>) {
+        Self::take_off_agenda(id, challenge);
+        for member in &challenge.roster {
+            Reports::<T>::remove(id, &member.account);
+        }
+        Challenges::<T>::remove(id);
+        StartHashes::<T>::remove(id);
+        Flips::<T>::remove(id);
+        Tallies::<T>::remove(id);
+        Settlements::<T>::remove(id);
+        Self::deposit_event(Event::ChallengePruned { id });
+    }
+
+    /// Stores the start hash of the challenges that started in the block before; how many.
+    pub(crate) fn store_start_hashes() -> u32 {
+        let started = Started::<T>::take();
+        let parent = frame_system::Pallet::<T>::parent_hash();
+        let mut hash = Hash::default();
+        hash.copy_from_slice(parent.as_ref());
+        for id in &started {
+            StartHashes::<T>::insert(id, hash);
+        }
+        started.len() as u32
+    }
+
+    /// Counts this block if it had room for reports.
+    pub(crate) fn count_room() {
+        let class = DispatchClass::Normal;
+        let weights = T::BlockWeights::get();
+        let most = weights.get(class).max_total.unwrap_or(weights.max_block);
+        let used = frame_system::BlockWeight::<T>::get();
+        let used = used.get(class);
+        let length = frame_system::Pallet::<T>::block_size();
+        let has_room = used.ref_time() < ROOM * most.ref_time()
+            && used.proof_size() < ROOM * most.proof_size()
+            && length < ROOM * *T::BlockLength::get().max.get(class);
+        if has_room {
+            Rooms::<T>::mutate(|rooms| *rooms = rooms.saturating_add(1));
+        }
+    }
+}
+
+impl<T: Config> OnHosting for Pallet<T> {
+    fn on_ready(id: HostingId) {
+        Self::enqueue(id);
+    }
+
+    fn on_closed(id: HostingId) {
+        Self::dequeue(id);
+        History::<T>::remove(id);
+        VerifiedHeads::<T>::remove(id);
+    }
+}

@@ -1,0 +1,294 @@
+//! Who gets what for a challenge (challenge.md §6).
+
+use alloc::vec::Vec;
+use datdot_primitives::report::Metrics;
+use frame::{
+    prelude::*,
+    traits::{fungible::Balanced, Imbalance},
+};
+use pallet_hosting::{HostingId, Hostings};
+use pallet_providers::AttestorPool;
+
+use crate::{
+    types::{
+        median, Absence, Balance, Challenge, ChallengeId, HistoryEntry, Medians, Payment,
+        PaymentKind, Payments, PerMember, ReportedOutcome, Settlement, Stage, Tally, Verdict,
+    },
+    Challenges, Config, CreditOf, Error, Event, History, Pallet, Reports, Rooms, Running,
+    Settlements, Tallies,
+};
+
+/// Of an absence fee, one part in so many is burnt.
+const BURNT: Balance = 2;
+/// Of an absence fee, one part in so many is the closer's.
+const CLOSERS: Balance = 10;
+/// For a report of a failure, one part in so many of the reward is paid.
+const FOR_FAILURE: Balance = 2;
+
+/// What a settlement pays out of the absence fees.
+#[derive(Default)]
+struct Fees {
+    burnt: Balance,
+    to_escrow: Balance,
+    to_closer: Balance,
+}
+
+impl<T: Config> Pallet<T> {
+    pub(crate) fn do_close_challenge(who: T::AccountId, id: ChallengeId) -> DispatchResult {
+        let challenge = Challenges::<T>::get(id).ok_or(Error::<T>::UnknownChallenge)?;
+        match challenge.stage {
+            Stage::Report { deadline, .. }
+                if deadline.has_passed(Rooms::<T>::get(), Self::block()) =>
+            {
+                Self::settle(id, challenge, Some(who));
+                Ok(())
+            }
+            Stage::Closed { .. } => Err(Error::<T>::AlreadyClosed.into()),
+            Stage::Flip | Stage::Audit | Stage::Report { .. } => {
+                Err(Error::<T>::NotClosable.into())
+            }
+        }
+    }
+
+    /// Settles a challenge with shared randomness, once all have reported or D has passed. Without
+    /// a closer, the closer's part of the absence fees is burnt.
+    pub(crate) fn settle(
+        id: ChallengeId,
+        challenge: Challenge<T::AccountId>,
+        closer: Option<T::AccountId>,
+    ) {
+        let tally = Tallies::<T>::get(id);
+        let active = challenge.roster.len() as u32;
+        let outcome = outcome(&tally, active);
+        let medians = medians(Reports::<T>::iter_prefix_values(id).filter_map(|record| {
+            match record.outcome {
+                ReportedOutcome::Served(served) => Some(served.metrics),
+                ReportedOutcome::Failed { .. } => None,
+            }
+        }));
+        let mut paid = Payments::default();
+        let forfeited = Self::reward_hoster(&challenge, outcome, &tally, active, &mut paid);
+        for member in &challenge.roster {
+            let Some(record) = Reports::<T>::get(id, &member.account) else { continue };
+            let amount = match (record.outcome, outcome) {
+                (ReportedOutcome::Served(_), _) => challenge.terms.attestor_reward,
+                (ReportedOutcome::Failed { .. }, Verdict::Failed) => {
+                    challenge.terms.attestor_reward / FOR_FAILURE
+                }
+                (ReportedOutcome::Failed { .. }, _) => 0,
+            };
+            Self::pay(challenge.hosting, &member.account, PaymentKind::Report, amount, &mut paid);
+        }
+        let (absent, fees) = Self::charge_absent(&challenge, &tally, closer, &mut paid);
+        let settlement = Settlement {
+            outcome,
+            active,
+            served: tally.served,
+            failed: tally.failed,
+            medians,
+            paid,
+            absent,
+            burnt: fees.burnt,
+            to_escrow: fees.to_escrow,
+            forfeited,
+        };
+        Self::close(id, challenge, settlement, |index| !tally.has(index));
+    }
+
+    /// Settles a challenge of which no coinflip was anchored in time. Nobody is paid; and as
+    /// nothing tells who was absent, nobody pays.
+    pub(crate) fn settle_void(id: ChallengeId, challenge: Challenge<T::AccountId>) {
+        let settlement = Settlement {
+            outcome: Verdict::Void,
+            active: 0,
+            served: 0,
+            failed: 0,
+            medians: Medians::default(),
+            paid: Payments::default(),
+            absent: PerMember::default(),
+            burnt: 0,
+            to_escrow: 0,
+            forfeited: 0,
+        };
+        Self::close(id, challenge, settlement, |_| false);
+    }
+
+    /// Pays the hoster of a challenge that passed; what it did not earn.
+    fn reward_hoster(
+        challenge: &Challenge<T::AccountId>,
+        outcome: Verdict,
+        tally: &Tally,
+        active: u32,
+        paid: &mut Payments<T::AccountId>,
+    ) -> Balance {
+        if outcome != Verdict::Passed {
+            return 0;
+        }
+        let reward = challenge.terms.hoster_reward;
+        let earned = share(reward, tally.served.into(), active.into());
+        Self::pay(challenge.hosting, &challenge.hoster, PaymentKind::Hosting, earned, paid);
+        let forfeited = reward.saturating_sub(earned);
+        T::Hostings::forfeit(challenge.hosting, forfeited);
+        forfeited
+    }
+
+    /// Pays out of the escrow, which covered the whole challenge at its start and was locked since.
+    fn pay(
+        hosting: HostingId,
+        to: &T::AccountId,
+        kind: PaymentKind,
+        amount: Balance,
+        paid: &mut Payments<T::AccountId>,
+    ) {
+        if amount == 0 {
+            return;
+        }
+        if let Err(error) = T::Hostings::pay(hosting, to, amount) {
+            Self::deposit_event(Event::PaymentFailed { hosting, to: to.clone(), amount, error });
+            return;
+        }
+        note(paid, to, kind, amount);
+    }
+
+    /// Takes the absence fee from each member that did not report, and divides it.
+    fn charge_absent(
+        challenge: &Challenge<T::AccountId>,
+        tally: &Tally,
+        closer: Option<T::AccountId>,
+        paid: &mut Payments<T::AccountId>,
+    ) -> (PerMember<Absence<T::AccountId>>, Fees) {
+        let mut fees = Fees::default();
+        let mut absent = PerMember::default();
+        let mut reward = CreditOf::<T>::zero();
+        for (index, member) in challenge.roster.iter().enumerate() {
+            if tally.has(index) {
+                continue;
+            }
+            let credit = T::Attestors::slash(&member.account, T::AbsenceFee::get());
+            let fee = credit.peek();
+            let (burnt, rest) = credit.split(fee / BURNT);
+            let (closers, to_escrow) = rest.split(fee / CLOSERS);
+            fees.burnt = fees.burnt.saturating_add(burnt.peek());
+            fees.to_escrow = fees.to_escrow.saturating_add(to_escrow.peek());
+            T::Hostings::deposit(challenge.hosting, to_escrow);
+            reward = reward.merge(closers);
+            absent
+                .try_push(Absence { account: member.account.clone(), fee })
+                .defensive_proof("no more are absent than drawn")
+                .unwrap_or_default();
+        }
+        match closer {
+            Some(closer) if reward.peek() > 0 => {
+                let amount = reward.peek();
+                match T::Currency::resolve(&closer, reward) {
+                    Ok(()) => {
+                        fees.to_closer = amount;
+                        note(paid, &closer, PaymentKind::Closing, amount);
+                    }
+                    // Below the existential deposit of an account that is gone: burnt.
+                    Err(credit) => fees.burnt = fees.burnt.saturating_add(credit.peek()),
+                }
+            }
+            _ => fees.burnt = fees.burnt.saturating_add(reward.peek()),
+        }
+        (absent, fees)
+    }
+
+    /// Closes a challenge: it is pruned later, its roster is free, its hosting goes on.
+    fn close(
+        id: ChallengeId,
+        mut challenge: Challenge<T::AccountId>,
+        settlement: Settlement<T::AccountId>,
+        was_absent: impl Fn(usize) -> bool,
+    ) {
+        let hosting = challenge.hosting;
+        Self::take_off_agenda(id, &challenge);
+        challenge.stage = Stage::Closed { at: Self::block(), outcome: settlement.outcome };
+        Self::put_on_agenda(id, &challenge);
+        for (index, member) in challenge.roster.iter().enumerate() {
+            T::Attestors::leave(&member.account, was_absent(index));
+        }
+        Challenges::<T>::insert(id, challenge);
+        Running::<T>::remove(hosting);
+        Self::deposit_event(Event::ChallengeClosed {
+            id,
+            outcome: settlement.outcome,
+            medians: settlement.medians,
+            paid: settlement.paid.clone(),
+            absent: settlement.absent.clone(),
+        });
+        Self::remember(id, hosting, &settlement);
+        Settlements::<T>::insert(id, settlement);
+        if T::Hostings::end_challenge(hosting) {
+            Self::enqueue(hosting);
+        } else {
+            History::<T>::remove(hosting);
+        }
+    }
+
+    /// Adds a settled challenge to the history of its hosting.
+    fn remember(id: ChallengeId, hosting: HostingId, settlement: &Settlement<T::AccountId>) {
+        let entry = HistoryEntry {
+            challenge: id,
+            outcome: settlement.outcome,
+            medians: settlement.medians,
+        };
+        History::<T>::mutate(hosting, |history| {
+            if history.is_full() {
+                history.remove(0);
+            }
+            history.try_push(entry).defensive_proof("room was made").unwrap_or_default();
+        });
+    }
+}
+
+/// ⌊amount · part / whole⌋ for a part of at most the whole, without overflow.
+const fn share(amount: Balance, part: Balance, whole: Balance) -> Balance {
+    amount / whole * part + amount % whole * part / whole
+}
+
+/// Adds a payment to the list; there is room for everybody who can be paid.
+fn note<AccountId: Clone + Debug>(
+    paid: &mut Payments<AccountId>,
+    to: &AccountId,
+    kind: PaymentKind,
+    amount: Balance,
+) {
+    paid.try_push(Payment { account: to.clone(), kind, amount })
+        .defensive_proof("hoster, roster and closer fit")
+        .unwrap_or_default();
+}
+
+/// Passed or Failed by more than half of the active, else Inconclusive.
+fn outcome(tally: &Tally, active: u32) -> Verdict {
+    if tally.served * 2 > active {
+        Verdict::Passed
+    } else if tally.failed * 2 > active {
+        Verdict::Failed
+    } else {
+        Verdict::Inconclusive
+    }
+}
+
+/// The medians of the figures that each of the reports has.
+fn medians(reports: impl Iterator<Item = Metrics>) -> Medians {
+    let reports: Vec<Metrics> = reports.collect();
+    let of = |figure: &dyn Fn(&Metrics) -> Option<u64>| {
+        median(reports.iter().filter_map(figure).collect())
+    };
+    let latency = |metrics: &Metrics| metrics.latency_us;
+    let observed = |metrics: &Metrics| metrics.observed.clone();
+    Medians {
+        connect_us: of(&|metrics| Some(metrics.connect_us.into())),
+        handshake_us: of(&|metrics| Some(metrics.handshake_us.into())),
+        first_chunk_us: of(&|metrics| Some(metrics.first_chunk_us.into())),
+        latency_p50_us: of(&|metrics| Some(latency(metrics)?.p50.into())),
+        latency_p90_us: of(&|metrics| Some(latency(metrics)?.p90.into())),
+        latency_p99_us: of(&|metrics| Some(latency(metrics)?.p99.into())),
+        latency_max_us: of(&|metrics| Some(latency(metrics)?.max.into())),
+        throughput: of(&|metrics| metrics.throughput),
+        timeouts: of(&|metrics| Some(metrics.timeouts.into())),
+        observed_latency_p50_us: of(&|metrics| Some(observed(metrics)?.latency_p50_us.into())),
+        observed_throughput: of(&|metrics| Some(observed(metrics)?.throughput)),
+    }
+}
