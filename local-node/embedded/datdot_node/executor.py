@@ -10,7 +10,8 @@ import wasmtime
 from datdot_node import blob
 from datdot_node.allocator import Allocator, compile_allocator
 from datdot_node.errors import BadRuntime, RuntimeTrapped, UnknownImport, UnknownMethod
-from datdot_node.host import HOST_FUNCTIONS, Call, HostFunction
+from datdot_node.gate import Gate
+from datdot_node.host import HOST_FUNCTIONS, Call
 from datdot_node.memory import LinearMemory
 from datdot_node.overlay import EmptyState, Overlay
 from datdot_node.state import root_of
@@ -34,7 +35,6 @@ def _allocator_module() -> wasmtime.Module:
 
 
 _ALLOCATOR_IMPORTS = {"ext_allocator_malloc_version_1", "ext_allocator_free_version_1"}
-_VALUE_TYPES = {"i": wasmtime.ValType.i32, "I": wasmtime.ValType.i64}
 
 
 class Runtime:
@@ -117,7 +117,6 @@ class _Sandbox:
     ) -> None:
         self._read_version = read_version
         self._store = wasmtime.Store(_engine())
-        self._call: Call | None = None
         minimum = max(
             (
                 each.type.limits.min
@@ -131,6 +130,7 @@ class _Sandbox:
         )
         self._memory = LinearMemory(self._store, memory)
         self._allocator = Allocator(self._store, _allocator_module(), self._memory)
+        self._gate = Gate(self._store, _engine())
         imports: list[wasmtime.Func | wasmtime.Memory] = []
         for each in module.imports:
             if isinstance(each.type, wasmtime.MemoryType):
@@ -140,7 +140,7 @@ class _Sandbox:
             elif each.name == "ext_allocator_free_version_1":
                 imports.append(self._allocator.free)
             else:
-                imports.append(self._bind(HOST_FUNCTIONS[str(each.name)]))
+                imports.append(self._gate.functions[str(each.name)])
         exports = wasmtime.Instance(self._store, module, imports).exports(self._store)
         self._functions = {
             name: each for name, each in exports.items() if isinstance(each, wasmtime.Func)
@@ -158,25 +158,13 @@ class _Sandbox:
         self._memory.refresh()
         return self._memory.size
 
-    def _bind(self, host: HostFunction) -> wasmtime.Func:
-        def run(*arguments: int) -> int | None:
-            if self._call is None:
-                raise BadRuntime("the runtime calls the host outside of a call")
-            return host.function(self._call, *arguments)
-
-        signature = wasmtime.FuncType(
-            [_VALUE_TYPES[each]() for each in host.parameters],
-            [_VALUE_TYPES[each]() for each in host.result],
-        )
-        return wasmtime.Func(self._store, signature, run)
-
     def call(self, method: str, arguments: bytes, overlay: Overlay) -> bytes:
         """The result of a call. Raises `RuntimeTrapped`, and then is of no more use."""
         self._memory.write(0, self._pristine)
         self._memory.clear(self._heap_base, self._heap_end)
         self._allocator.reset(self._heap_base)
         call = Call(self._memory, self._allocator, overlay, root_of, self._read_version)
-        self._call = call
+        self._gate.call = call
         try:
             pointer = call.give(arguments)
             result = call.read(self._functions[method](self._store, pointer, len(arguments)))
@@ -185,7 +173,7 @@ class _Sandbox:
             # these are the same trap.
             raise RuntimeTrapped(method, call.last_error or _first_line(error)) from error
         finally:
-            self._call = None
+            self._gate.call = None
         self._heap_end = self._allocator.top
         return result
 
