@@ -233,11 +233,14 @@ class ClientSession:
 
     # --- what the hoster does -------------------------------------------------------------------
 
-    def receive(self, message_type: int, body: bytes, *, batched: bool = False) -> list[Event]:
+    def receive(
+        self, message_type: int, body: bytes, offset: int = 0, *, batched: bool = False
+    ) -> list[Event]:
         """Take a message of the channel; returns what follows from it.
 
         Args:
-            message_type, body: as they came; unknown types are ignored.
+            message_type: unknown ones are ignored.
+            body, offset: the message is `body` from `offset` on.
             batched: whether the message shared its frame with others; then what it causes is
                 sent as a batch too, as the stock client does.
 
@@ -246,22 +249,22 @@ class ClientSession:
         """
         match message_type:
             case m.Type.SYNC:
-                return self._on_sync(m.Sync.decode(body), batched=batched)
+                return self._on_sync(m.Sync.decode(body, offset), batched=batched)
             case m.Type.DATA:
-                return self._on_data(m.Data.decode(body))
+                return self._on_data(m.Data.decode(body, offset))
             case m.Type.NO_DATA:
-                return self._on_no_data(m.NoData.decode(body))
+                return self._on_no_data(m.NoData.decode(body, offset))
             case m.Type.RANGE:
-                announced = m.Range.decode(body)
+                announced = m.Range.decode(body, offset)
                 self.remote_blocks.set_range(
                     announced.start, announced.length, has=not announced.drop
                 )
                 return [AvailabilityChanged()]
             case m.Type.BITFIELD:
-                self.remote_blocks.set_bitfield(m.Bitfield.decode(body))
+                self.remote_blocks.set_bitfield(m.Bitfield.decode(body, offset))
                 return [AvailabilityChanged()]
             case m.Type.EXTENSION:
-                extension = m.Extension.decode(body)
+                extension = m.Extension.decode(body, offset)
                 self._last_extension = extension.name or self._last_extension
                 return [ExtensionReceived(self._last_extension, extension.message)]
             case _:

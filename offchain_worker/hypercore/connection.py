@@ -6,11 +6,13 @@ caused it, reaches every waiting call as a typed error (architecture.md, rules 3
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import trio
 
@@ -21,6 +23,7 @@ from offchain_worker.hypercore.errors import (
     DecodeError,
     Disconnected,
     HandshakeFailed,
+    HypercoreError,
     ProtocolViolation,
     ReadTimeout,
     WrongIdentity,
@@ -47,6 +50,7 @@ QUEUE_BYTES = 1024 * 1024
 KEEP_ALIVE_S = 5.0
 IDLE_S = 60.0
 FLUSH_S = 1.0
+MIN_WATCH_S = 0.1
 # What a queued message costs besides its bytes, so that empty ones are bounded too.
 MESSAGE_WEIGHT = 512
 
@@ -62,15 +66,40 @@ class Incoming:
 
     Attributes:
         type: its number.
-        body: its bytes.
+        frame, offset: `body` is `frame` from `offset` on.
         arrived: when its last byte came in, in seconds of `trio.current_time`.
         batched: whether it came in one frame with others.
     """
 
     type: int
-    body: bytes
+    frame: bytes
+    offset: int
     arrived: float
     batched: bool = False
+
+    @property
+    def body(self) -> bytes:
+        """The message's bytes."""
+        return self.frame[self.offset :]
+
+
+class Receiver(Protocol):
+    """Takes what happens on a channel at once, in the task that reads from the stream.
+
+    The methods must not wait; it saves two task switches for each message.
+    """
+
+    def opened(self, channel: Channel) -> None:
+        """The channel is up."""
+        ...
+
+    def message(self, incoming: Incoming) -> None:
+        """A message came. `DecodeError` and `ProtocolViolation` end the connection."""
+        ...
+
+    def ended(self, error: HypercoreError) -> None:
+        """The channel or the connection has ended."""
+        ...
 
 
 class Channel:
@@ -82,13 +111,16 @@ class Channel:
         error: why it ended, or None as long as it is up.
     """
 
-    def __init__(self, connection: Connection, channel: MuxChannel) -> None:
+    def __init__(
+        self, connection: Connection, channel: MuxChannel, receiver: Receiver | None = None
+    ) -> None:
         """Made by `Connection.open_channel` or `Offer.accept` only."""
         self.connection = connection
         self.protocol = channel.protocol
         self.id = channel.id
-        self.error: Exception | None = None
+        self.error: HypercoreError | None = None
         self._channel = channel
+        self._receiver = receiver
         self._incoming: WeightedQueue[Incoming] = WeightedQueue(QUEUE_BYTES)
         self._opened = trio.Event()
 
@@ -115,13 +147,22 @@ class Channel:
         await self.connection._send(plaintext, self._check)
 
     def send_nowait(self, message_type: int, body: bytes) -> None:
-        """Queue a message beyond the queue's bound; only for few and small ones.
+        """Queue a message without waiting for room; only for few and small ones.
 
         After the end of the channel it does nothing.
+
+        Raises:
+            ProtocolViolation: far too much waits already, since the peer does not read.
         """
         if self.error is None:
-            plaintext = encode_message(self._channel.local_id, message_type, body)
-            self.connection._send_now(plaintext)
+            self.connection._send_control(
+                encode_message(self._channel.local_id, message_type, body)
+            )
+
+    def send_batch_nowait(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """Queue several messages in one frame; otherwise as `send_nowait`."""
+        if self.error is None:
+            self.connection._send_control(encode_batch(self._channel.local_id, messages))
 
     async def receive(self) -> Incoming:
         """Wait for the next message. Cancelled, none is lost.
@@ -152,11 +193,31 @@ class Channel:
         if self.error is not None:
             raise self.error
 
-    def _end(self, error: Exception) -> None:
+    def _open(self) -> None:
+        self._opened.set()
+        if self._receiver is not None:
+            self._receiver.opened(self)
+
+    async def _deliver(self, incoming: Incoming) -> None:
+        """Hand over a message; waits while the receiving side is behind."""
+        if self.error is not None:
+            return
+        if self._receiver is not None:
+            self._receiver.message(incoming)
+            return
+        try:
+            await self._incoming.put(incoming, len(incoming.frame) + MESSAGE_WEIGHT)
+        except (ChannelClosed, Disconnected):
+            # Ended by this side meanwhile; nobody takes the message any more.
+            return
+
+    def _end(self, error: HypercoreError) -> None:
         if self.error is None:
             self.error = error
             self._incoming.close(error)
             self._opened.set()
+            if self._receiver is not None:
+                self._receiver.ended(error)
 
 
 class Offer:
@@ -234,15 +295,23 @@ class Connection:
         self._idle_timeout = idle_timeout
         self._scope = trio.CancelScope(shield=True)
         self._ended = trio.Event()
-        self._writing = False
+        self._last_read = self._last_written = self._last_keep_alive = trio.current_time()
+        self._writing_since = math.inf
         self._written = trio.lowlevel.ParkingLot()
 
     async def open_channel(
-        self, protocol: str, channel_id: bytes, handshake: bytes, *, timeout: float
+        self,
+        protocol: str,
+        channel_id: bytes,
+        handshake: bytes,
+        *,
+        timeout: float,
+        receiver: Receiver | None = None,
     ) -> Channel:
         """Open a channel and wait, at most `timeout` seconds, until the peer opened it too.
 
-        Cancelled, or late, the channel is closed again.
+        Cancelled, or late, the channel is closed again. With a `receiver`, messages go there, and
+        `Channel.receive` has none.
 
         Raises:
             ChannelRejected: the peer does not know it.
@@ -252,7 +321,7 @@ class Connection:
         """
         self._check()
         inner, plaintext = self._mux.open(protocol, channel_id, handshake)
-        channel = Channel(self, inner)
+        channel = Channel(self, inner, receiver)
         self._channels[inner] = channel
         try:
             with trio.fail_after(timeout):
@@ -294,10 +363,15 @@ class Connection:
 
     async def flush(self) -> None:
         """Wait until everything queued was written, or the connection ended."""
-        while (len(self._outgoing) or self._writing) and self.error is None:
+        while self._is_writing and self.error is None:
             await self._written.park()
 
     # --- inside ---------------------------------------------------------------------------------
+
+    @property
+    def _is_writing(self) -> bool:
+        """Whether something is queued or on its way to the stream."""
+        return len(self._outgoing) > 0 or self._writing_since < math.inf
 
     def _check(self) -> None:
         if self.error is not None:
@@ -352,6 +426,7 @@ class Connection:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._guard, partial(self._read, first))
                     nursery.start_soon(self._guard, self._write)
+                    nursery.start_soon(self._guard, self._watch)
         finally:
             self._end(Disconnected("the connection was abandoned"))
             with trio.CancelScope(shield=True):
@@ -373,11 +448,8 @@ class Connection:
     async def _read(self, first: list[bytes]) -> None:
         await self._take(first, trio.current_time())
         while True:
-            with trio.move_on_after(self._idle_timeout) as scope:
-                data = await self._stream.receive_some(RECEIVE_BYTES)
-            if scope.cancelled_caught:
-                raise Disconnected(f"nothing came for {self._idle_timeout:g} s")
-            arrived = trio.current_time()
+            data = await self._stream.receive_some(RECEIVE_BYTES)
+            arrived = self._last_read = trio.current_time()
             if not data:
                 raise Disconnected("the peer closed the connection")
             self.bytes_in += len(data)
@@ -390,18 +462,14 @@ class Connection:
 
     async def _handle(self, event: Event, arrived: float) -> None:
         match event:
-            case Message(inner, message_type, body, batched):
+            case Message(inner, message_type, frame, offset, batched):
                 channel = self._channels.get(inner)
-                if channel is not None and channel.error is None:
-                    incoming = Incoming(message_type, body, arrived, batched)
-                    try:
-                        await channel._incoming.put(incoming, len(body) + MESSAGE_WEIGHT)
-                    except ChannelClosed:
-                        return
+                if channel is not None:
+                    await channel._deliver(Incoming(message_type, frame, offset, arrived, batched))
             case Opening():
                 self._on_opening(event)
             case Opened(inner):
-                self._channels[inner]._opened.set()
+                self._channels[inner]._open()
             case Rejected(inner):
                 self._channels.pop(inner)._end(
                     ChannelRejected(f"the peer does not serve {inner.protocol}")
@@ -420,27 +488,40 @@ class Connection:
             self._send_control(self._mux.reject(opening))
 
     async def _write(self) -> None:
+        encrypt = self._secret.encrypt
         while True:
-            data = b""
-            with trio.move_on_after(self._keep_alive):
-                data = self._secret.encrypt(await self._outgoing.get())
-            self._writing = True
-            if not data:
-                data = self._secret.encrypt(b"")
-            if len(self._outgoing):
-                frames = [data]
-                size = len(data)
-                while len(self._outgoing) and size < SEND_BYTES:
-                    frames.append(self._secret.encrypt(self._outgoing.get_nowait()))
-                    size += len(frames[-1])
-                data = b"".join(frames)
-            with trio.move_on_after(self._idle_timeout) as scope:
-                await self._stream.send_all(data)
-            if scope.cancelled_caught:
-                raise Disconnected(f"the peer took nothing for {self._idle_timeout:g} s")
-            self.bytes_out += len(data)
-            self._writing = False
+            frames = [encrypt(await self._outgoing.get())]
+            size = len(frames[0])
+            while len(self._outgoing) and size < SEND_BYTES:
+                frames.append(encrypt(self._outgoing.get_nowait()))
+                size += len(frames[-1])
+            self._writing_since = trio.current_time()
+            await self._stream.send_all(frames[0] if len(frames) == 1 else b"".join(frames))
+            self._writing_since = math.inf
+            self._last_written = trio.current_time()
+            self.bytes_out += size
             self._written.unpark_all()
+
+    async def _watch(self) -> None:
+        """Send keep-alives, and end a connection on which nothing moves."""
+        while True:
+            now = trio.current_time()
+            if now >= self._last_read + self._idle_timeout:
+                raise Disconnected(f"nothing came for {self._idle_timeout:g} s")
+            if now >= self._writing_since + self._idle_timeout:
+                raise Disconnected(f"the peer took nothing for {self._idle_timeout:g} s")
+            silent_until = max(self._last_written, self._last_keep_alive) + self._keep_alive
+            if now >= silent_until and not self._is_writing:
+                self._send_now(b"")
+                self._last_keep_alive = now
+                silent_until = now + self._keep_alive
+            await trio.sleep_until(
+                min(
+                    max(silent_until, now + MIN_WATCH_S),
+                    self._last_read + self._idle_timeout,
+                    self._writing_since + self._idle_timeout,
+                )
+            )
 
 
 @asynccontextmanager

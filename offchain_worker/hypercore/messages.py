@@ -1,7 +1,8 @@
 """The messages of a `hypercore/alpha` channel (hypercore.md §4).
 
-Each message is a frozen dataclass with `encode()` and `decode(body)`. A decoder reads only what
-is there, refuses what is left over where the protocol has no extension, and raises nothing but
+Each message is a frozen dataclass with `encode()` and `decode(body, offset)`; the offset, where
+the message begins in its frame, saves a copy of each block. A decoder reads only what is there,
+refuses what is left over where the protocol has no extension, and raises nothing but
 `DecodeError`.
 """
 
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 from offchain_worker.hypercore.encoding import (
+    MAX_UINT,
     Decoder,
     encode_buffer,
     encode_string,
@@ -89,7 +91,32 @@ def read_nodes(decoder: Decoder) -> tuple[Node, ...]:
     count = decoder.count(_NODE_BYTES)
     if count > MAX_PROOF_NODES:
         raise DecodeError(f"a proof of {count} nodes")
-    return tuple(Node(decoder.uint(), decoder.uint(), decoder.fixed(32)) for _ in range(count))
+    return tuple(_read_node(decoder) for _ in range(count))
+
+
+def _read_node(decoder: Decoder) -> Node:
+    """A tree node; written out, because a reader decodes some ten of them for each block."""
+    data, offset = decoder.data, decoder.offset
+    try:
+        index = data[offset]
+        offset += 1
+        if index > 0xFC:
+            width = 2 << (index - 0xFD)
+            index = int.from_bytes(data[offset : offset + width], "little")
+            offset += width
+        size = data[offset]
+        offset += 1
+        if size > 0xFC:
+            width = 2 << (size - 0xFD)
+            size = int.from_bytes(data[offset : offset + width], "little")
+            offset += width
+    except IndexError as error:
+        raise DecodeError("the message ends inside a node") from error
+    stop = offset + 32
+    if stop > decoder.end or index > MAX_UINT or size > MAX_UINT:
+        raise DecodeError("a node that is cut off, or a number above 2^53 - 1")
+    decoder.offset = stop
+    return Node(index, size, data[offset:stop])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +130,8 @@ class Handshake:
         return encode_uint(int(self.seeks)) + self.capability
 
     @classmethod
-    def decode(cls, body: bytes) -> Handshake:
-        decoder = Decoder(body)
+    def decode(cls, body: bytes, offset: int = 0) -> Handshake:
+        decoder = Decoder(body, offset)
         return cls(bool(decoder.uint() & 1), decoder.fixed(CAPABILITY_BYTES))
 
 
@@ -146,8 +173,8 @@ class Sync:
         )
 
     @classmethod
-    def decode(cls, body: bytes) -> Sync:
-        decoder = Decoder(body)
+    def decode(cls, body: bytes, offset: int = 0) -> Sync:
+        decoder = Decoder(body, offset)
         flags = decoder.uint()
         return cls(
             decoder.uint(),
@@ -221,8 +248,8 @@ class Request:
         return b"".join(map(encode_uint, numbers))
 
     @classmethod
-    def decode(cls, body: bytes) -> Request:
-        decoder = Decoder(body)
+    def decode(cls, body: bytes, offset: int = 0) -> Request:
+        decoder = Decoder(body, offset)
         uint = decoder.uint
         flags = uint()
         return cls(
@@ -247,8 +274,8 @@ class Cancel:
         return encode_uint(self.request)
 
     @classmethod
-    def decode(cls, body: bytes) -> Cancel:
-        return cls(Decoder(body).uint())
+    def decode(cls, body: bytes, offset: int = 0) -> Cancel:
+        return cls(Decoder(body, offset).uint())
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,8 +359,8 @@ class Data:
         return b"".join(parts)
 
     @classmethod
-    def decode(cls, body: bytes) -> Data:
-        decoder = Decoder(body)
+    def decode(cls, body: bytes, offset: int = 0) -> Data:
+        decoder = Decoder(body, offset)
         flags = decoder.uint()
         request = decoder.uint()
         fork = decoder.uint()
@@ -371,8 +398,8 @@ class NoData:
         return encode_uint(self.request) + b"\x01" + encode_uint(self.reason)
 
     @classmethod
-    def decode(cls, body: bytes) -> NoData:
-        decoder = Decoder(body)
+    def decode(cls, body: bytes, offset: int = 0) -> NoData:
+        decoder = Decoder(body, offset)
         request = decoder.uint()
         flags = decoder.uint() if decoder.remaining else 0
         return cls(request, decoder.uint() if flags & 1 else Reason.UNKNOWN)
@@ -390,8 +417,8 @@ class Want:
         return encode_uint(self.start) + encode_uint(self.length) + (b"\x01" if self.any else b"")
 
     @classmethod
-    def decode(cls, body: bytes) -> Want:
-        decoder = Decoder(body)
+    def decode(cls, body: bytes, offset: int = 0) -> Want:
+        decoder = Decoder(body, offset)
         start, length = decoder.uint(), decoder.uint()
         return cls(start, length, bool(decoder.remaining and decoder.uint() & 1))
 
@@ -413,8 +440,8 @@ class Bitfield:
         return encode_uint(self.start) + encode_u32_array(self.words)
 
     @classmethod
-    def decode(cls, body: bytes) -> Bitfield:
-        decoder = Decoder(body)
+    def decode(cls, body: bytes, offset: int = 0) -> Bitfield:
+        decoder = Decoder(body, offset)
         return cls(decoder.uint(), decoder.u32_array())
 
 
@@ -432,8 +459,8 @@ class Range:
         return encoded if self.length == 1 else encoded + encode_uint(self.length)
 
     @classmethod
-    def decode(cls, body: bytes) -> Range:
-        decoder = Decoder(body)
+    def decode(cls, body: bytes, offset: int = 0) -> Range:
+        decoder = Decoder(body, offset)
         flags = decoder.uint()
         start = decoder.uint()
         return cls(start, 1 if flags & 2 else decoder.uint(), bool(flags & 1))
@@ -450,6 +477,6 @@ class Extension:
         return encode_string(self.name) + self.message
 
     @classmethod
-    def decode(cls, body: bytes) -> Extension:
-        decoder = Decoder(body)
+    def decode(cls, body: bytes, offset: int = 0) -> Extension:
+        decoder = Decoder(body, offset)
         return cls(decoder.string(), decoder.raw())

@@ -86,11 +86,19 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message on an open channel; `batched`: it came in one frame with others."""
+    """A message on an open channel.
+
+    Attributes:
+        channel: where it came.
+        type: its number.
+        frame, offset: its body is `frame` from `offset` on.
+        batched: whether it came in one frame with others.
+    """
 
     channel: MuxChannel
     type: int
-    body: bytes
+    frame: bytes
+    offset: int
     batched: bool = False
 
 
@@ -205,7 +213,7 @@ class Mux:
         if remote_id != CONTROL:
             channel = self._remote.get(remote_id)
             if channel is not None:
-                yield Message(channel, message_type, decoder.raw(), batched)
+                yield Message(channel, message_type, decoder.data, decoder.offset, batched)
         elif message_type == OPEN:
             yield from self._on_open(decoder)
         elif message_type == REJECT:

@@ -31,10 +31,11 @@ class WeightedQueue(Generic[T]):
     async def put(self, item: T, weight: int) -> None:
         """Wait for room, then append. Cancelled while waiting, nothing has been appended.
 
+        It is a checkpoint only if it has to wait, as `get`: both are called for each message.
+
         Raises:
             Exception: the one given to `close`.
         """
-        await trio.lowlevel.checkpoint()
         while self._error is None and self._items and self.weight + weight > self._limit:
             await self._changed.park()
         self.put_nowait(item, weight)
@@ -57,7 +58,6 @@ class WeightedQueue(Generic[T]):
         Raises:
             Exception: the one given to `close`, when the queue is empty.
         """
-        await trio.lowlevel.checkpoint()
         while not self._items:
             if self._error is not None:
                 raise self._error

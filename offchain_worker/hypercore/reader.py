@@ -28,11 +28,10 @@ from offchain_worker.hypercore.client import (
     RequestFailed,
     SessionFailed,
 )
-from offchain_worker.hypercore.connection import Channel, Connection, open_connection
+from offchain_worker.hypercore.connection import Channel, Connection, Incoming, open_connection
 from offchain_worker.hypercore.errors import (
     ChannelClosed,
     ChannelRejected,
-    DecodeError,
     Disconnected,
     HypercoreError,
     NoData,
@@ -137,9 +136,7 @@ class Reader:
         error: why reading ended, or None as long as it goes on.
     """
 
-    def __init__(
-        self, connection: Connection, feed_key: bytes, channel: Channel, timeouts: Timeouts
-    ) -> None:
+    def __init__(self, connection: Connection, feed_key: bytes, timeouts: Timeouts) -> None:
         """Made by `read_feed` only."""
         self.connection = connection
         self.feed_key = feed_key
@@ -149,7 +146,10 @@ class Reader:
         self._extensions_in, self.extensions = trio.open_memory_channel[ExtensionMessage](
             EXTENSION_QUEUE
         )
-        self._channel = channel
+        self._channel: Channel | None = None
+        self._their_capability = m.capability(
+            connection.handshake_hash, feed_key, initiator=not connection.initiator
+        )
         self._session = ClientSession(feed_key)
         self._requests: dict[int, _Request] = {}
         self._window = trio.Semaphore(WINDOW, max_value=WINDOW)
@@ -201,7 +201,7 @@ class Reader:
             try:
                 with trio.fail_after(limit):
                     await self._wait_announced(index)
-                    request_id = await self._request(index, PRIORITY_GET, waiter)
+                    request_id = self._request(index, PRIORITY_GET, waiter)
                     return await waiter.get()
             except trio.TooSlowError:
                 if request_id is None:
@@ -249,40 +249,39 @@ class Reader:
         if not 0 <= index < self.head.length:
             raise ValueError(f"block {index} is not below length {self.head.length}")
         while not self._session.want(index):
-            await self._flush()
+            self._flush_now()
             if self._session.remote_blocks.denied(index):
                 raise NoData(f"the peer says that it does not have block {index}")
             await self._changed.park()
             self._check()
 
-    async def _request(self, index: int, priority: int, owner: _Waiter) -> int:
+    def _request(self, index: int, priority: int, owner: _Waiter) -> int:
+        """Ask for a block; the window bounds how many small requests can wait to be sent."""
         request_id = self._session.request_block(index, priority)
         self._requests[request_id] = _Request(index, owner, trio.current_time())
-        try:
-            await self._flush()
-        except BaseException:
-            self._cancel(request_id)
-            raise
+        self._flush_now()
         return request_id
 
     def _cancel(self, request_id: int) -> None:
         """Take back a request if it is still open."""
-        if self._requests.pop(request_id, None) is None:
-            return
-        self._session.cancel(request_id)
-        for frame in self._session.outgoing():
-            self._channel.send_nowait(*frame.messages[0])
+        if self._requests.pop(request_id, None) is not None:
+            self._session.cancel(request_id)
+            self._flush_now()
 
     def _check(self) -> None:
         if self.error is not None:
             raise self.error
 
-    async def _flush(self) -> None:
+    def _flush_now(self) -> None:
+        """Queue what the session wants to say by itself: little, and seldom."""
+        channel = self._channel
+        if channel is None:
+            return
         for frame in self._session.outgoing():
             if frame.batch:
-                await self._channel.send_batch(frame.messages)
+                channel.send_batch_nowait(frame.messages)
             else:
-                await self._channel.send(*frame.messages[0])
+                channel.send_nowait(*frame.messages[0])
 
     def _fail(self, error: HypercoreError) -> None:
         """End: what was asked for and did not come is missing."""
@@ -300,24 +299,29 @@ class Reader:
         self._extensions_in.close()
         self._changed.unpark_all()
 
-    async def _run(self) -> None:
-        """Take the channel's messages until it ends."""
-        try:
-            self._session.opened()
-            while True:
-                await self._flush()
-                incoming = await self._channel.receive()
-                events = self._session.receive(
-                    incoming.type, incoming.body, batched=incoming.batched
-                )
-                for event in events:
-                    self._on_event(event, incoming.arrived)
-        except DecodeError as error:
-            violation = ProtocolViolation(f"a message cannot be read: {error}")
-            self._fail(violation)
-            self.connection.close(violation)
-        except (ChannelClosed, Disconnected) as error:
-            self._fail(error)
+    # As the channel's receiver: called in the connection's task, so that no time is lost.
+
+    def opened(self, channel: Channel) -> None:
+        """Greet the hoster, if it knows the feed's key."""
+        theirs = m.Handshake.decode(channel.remote_handshake).capability
+        if theirs != self._their_capability:
+            raise ProtocolViolation("the peer does not know the feed's key")
+        self._channel = channel
+        self._session.opened()
+        self._flush_now()
+
+    def message(self, incoming: Incoming) -> None:
+        """Take a message of the hoster, and answer it."""
+        events = self._session.receive(
+            incoming.type, incoming.frame, incoming.offset, batched=incoming.batched
+        )
+        self._flush_now()
+        for event in events:
+            self._on_event(event, incoming.arrived)
+
+    def ended(self, error: HypercoreError) -> None:
+        """Nothing comes any more."""
+        self._fail(error)
 
     def _on_event(self, event: Event, arrived: float) -> None:
         match event:
@@ -420,7 +424,7 @@ class Download:
                 await self._reader._wait_announced(index)
             if scope.cancelled_caught:
                 raise NoData(f"block {index} was not announced in {self._limit:g} s")
-            request_id = await self._reader._request(index, PRIORITY_DOWNLOAD, self._waiter)
+            request_id = self._reader._request(index, PRIORITY_DOWNLOAD, self._waiter)
             self._open[request_id] = trio.current_time()
 
 
@@ -441,52 +445,28 @@ async def read_feed(
     """
     limits = timeouts or Timeouts()
     own = m.capability(connection.handshake_hash, feed_key, initiator=connection.initiator)
-    theirs = m.capability(connection.handshake_hash, feed_key, initiator=not connection.initiator)
     deadline = trio.current_time() + limits.head
+    reader = Reader(connection, feed_key, limits)
     try:
         channel = await connection.open_channel(
             m.PROTOCOL,
             discovery_key(feed_key),
             m.Handshake(seeks=True, capability=own).encode(),
             timeout=limits.head,
+            receiver=reader,
         )
     except ChannelRejected as error:
         raise NotHosted("the peer does not serve the feed") from error
     except ReadTimeout as error:
         raise NotHosted(f"the peer did not open the feed in {limits.head:g} s") from error
     try:
-        if m.Handshake.decode(channel.remote_handshake).capability != theirs:
-            raise NotHosted("the peer does not know the feed's key")
-    except DecodeError as error:
-        raise NotHosted("the peer's opening of the feed cannot be read") from error
-    reader = Reader(connection, feed_key, channel, limits)
-    failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        scope = trio.CancelScope(shield=True)
-
-        async def run() -> None:
-            with scope:
-                await reader._run()
-
-        nursery.start_soon(run)
-        try:
-            with trio.move_on_at(deadline) as waiting:
-                await reader._wait_head()
-            if waiting.cancelled_caught:
-                raise NotHosted(f"the peer showed no head in {limits.head:g} s")
-            yield reader
-        except BaseException as error:
-            # Raised again below, outside the nursery, which would wrap it in a group.
-            failure = error
-        finally:
-            reader._fail(ChannelClosed("the reader was closed"))
-            channel.close()
-            scope.cancel()
-    if failure is not None:
-        try:
-            raise failure
-        finally:
-            del failure
+        with trio.move_on_at(deadline) as waiting:
+            await reader._wait_head()
+        if waiting.cancelled_caught:
+            raise NotHosted(f"the peer showed no head in {limits.head:g} s")
+        yield reader
+    finally:
+        channel.close()
 
 
 @asynccontextmanager

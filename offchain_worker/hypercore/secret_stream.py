@@ -23,8 +23,6 @@ HEADER_BYTES = STREAM_ID_BYTES + bindings.crypto_secretstream_xchacha20poly1305_
 NS_INITIATOR = namespace("hyperswarm/secret-stream", 0)
 NS_RESPONDER = namespace("hyperswarm/secret-stream", 1)
 
-_COMPACT_ABOVE = 1 << 20
-
 
 def stream_id(handshake_hash: bytes, *, initiator: bool) -> bytes:
     """The 32-byte id of the stream that the initiator or the responder sends."""
@@ -73,8 +71,7 @@ class SecretStream:
         self._handshake = Handshake(initiator=initiator, static=keypair, ephemeral=ephemeral)
         self._push = bindings.crypto_secretstream_xchacha20poly1305_state()
         self._pull = bindings.crypto_secretstream_xchacha20poly1305_state()
-        self._buffer = bytearray()
-        self._offset = 0
+        self._partial = bytearray()
         self._outgoing = bytearray()
         if initiator:
             self._outgoing += frame(self._handshake.write())
@@ -104,34 +101,51 @@ class SecretStream:
             HandshakeFailed: before `opened`: anything wrong.
             ProtocolViolation: after: a frame too long, too short or not authentic.
         """
-        buffer = self._buffer
-        buffer += data
-        offset = self._offset
-        end = len(buffer)
         plaintexts: list[bytes] = []
-        while end - offset >= LENGTH_BYTES:
-            length = int.from_bytes(buffer[offset : offset + LENGTH_BYTES], "little")
-            self._check_length(length)
-            stop = offset + LENGTH_BYTES + length
-            if stop > end:
-                break
-            with memoryview(buffer) as view:
-                payload = bytes(view[offset + LENGTH_BYTES : stop])
-            offset = stop
-            if self.opened:
-                plaintext = self._decrypt(payload)
-                if plaintext:
-                    plaintexts.append(plaintext)
-            else:
-                self._advance(payload)
-        if offset == end:
-            buffer.clear()
-            offset = 0
-        elif offset > _COMPACT_ABOVE:
-            del buffer[:offset]
-            offset = 0
-        self._offset = offset
+        partial = self._partial
+        with memoryview(data) as view:
+            position = self._complete_partial(view, plaintexts) if partial else 0
+            end = len(view)
+            while end - position >= LENGTH_BYTES:
+                start = position + LENGTH_BYTES
+                stop = start + int.from_bytes(view[position:start], "little")
+                self._check_length(stop - start)
+                if stop > end:
+                    break
+                self._take(bytes(view[start:stop]), plaintexts)
+                position = stop
+            partial += view[position:]
         return plaintexts
+
+    def _complete_partial(self, view: memoryview, plaintexts: list[bytes]) -> int:
+        """Go on with the frame that was begun before; returns how many bytes it took."""
+        partial = self._partial
+        position = 0
+        if len(partial) < LENGTH_BYTES:
+            position = LENGTH_BYTES - len(partial)
+            partial += view[:position]
+            if len(partial) < LENGTH_BYTES:
+                return len(view)
+        length = int.from_bytes(partial[:LENGTH_BYTES], "little")
+        self._check_length(length)
+        missing = LENGTH_BYTES + length - len(partial)
+        partial += view[position : position + missing]
+        if len(view) - position < missing:
+            return len(view)
+        with memoryview(partial) as whole:
+            payload = bytes(whole[LENGTH_BYTES:])
+        partial.clear()
+        self._take(payload, plaintexts)
+        return position + missing
+
+    def _take(self, payload: bytes, plaintexts: list[bytes]) -> None:
+        """Take a whole frame; what it says goes to `plaintexts`."""
+        if self.opened:
+            plaintext = self._decrypt(payload)
+            if plaintext:
+                plaintexts.append(plaintext)
+        else:
+            self._advance(payload)
 
     def _check_length(self, length: int) -> None:
         if self.opened:

@@ -9,7 +9,6 @@ down to nodes that the caller trusts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -20,11 +19,13 @@ MAX_HEIGHT = 53
 HASH_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A tree node: its index, the bytes of all blocks under it, its 32-byte hash."""
+class Node(NamedTuple):
+    """A tree node: its index, the bytes of all blocks under it, its 32-byte hash.
 
-    index: int
+    A tuple, because a reader makes some ten of them for each block; it hides `tuple.index`.
+    """
+
+    index: int  # type: ignore[assignment]
     size: int
     hash: bytes
 
@@ -250,11 +251,17 @@ def fold(start: Node, siblings: Sequence[Node]) -> list[Node]:
         raise BadProof(f"{len(siblings)} siblings are more than a tree has levels")
     met = [start]
     top = start
+    level = depth(start.index)
+    place = offset(start.index)
     for node in siblings:
-        if node.index != sibling(top.index):
+        if node.index != node_index(level, place ^ 1):
             raise BadProof(f"node {node.index} is not the sibling of node {top.index}")
-        top = parent_node(top, node)
-        met += (node, top)
+        left, right = (node, top) if place & 1 else (top, node)
+        level += 1
+        place >>= 1
+        top = Node(node_index(level, place), left.size + right.size, parent_hash(left, right))
+        met.append(node)
+        met.append(top)
     return met
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+
 from offchain_worker.hypercore import manifest as manifests
 from offchain_worker.hypercore.feed import ChangeSignal, Feed, Head
 from offchain_worker.hypercore.manifest import Manifest

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 from feeds import CLIENT, HOSTER, Shelf
+
 from offchain_worker.hypercore.connection import open_connection
 from offchain_worker.hypercore.errors import HypercoreError
 from offchain_worker.hypercore.feed import Feed

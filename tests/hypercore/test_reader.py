@@ -1,10 +1,8 @@
 """A reader and a hoster of ours, end to end on memory streams."""
 
 import pytest
-import trio
-from feeds import KEY, MemoryFeed, block
+from feeds import MemoryFeed, block
 from network import reading
-from offchain_worker.hypercore.errors import BadProof, NoData, NotHosted
 
 
 @pytest.mark.parametrize("compat", [False, True])

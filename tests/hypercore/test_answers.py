@@ -1,0 +1,112 @@
+from typing import Any
+
+import pytest
+from feeds import MemoryFeed, load
+
+from offchain_worker.hypercore import messages as m
+from offchain_worker.hypercore.answers import answer, bitfields, sync_of
+from offchain_worker.hypercore.client import RemoteBlocks
+from offchain_worker.hypercore.errors import InvalidRequest
+
+PROOFS = load("proofs.json")["proofs"]
+FEEDS: dict[int, MemoryFeed] = {}
+
+
+def feed_of(length: int) -> MemoryFeed:
+    if length not in FEEDS:
+        FEEDS[length] = MemoryFeed(length)
+    return FEEDS[length]
+
+
+@pytest.mark.parametrize("case", PROOFS, ids=lambda case: str(case["request"]["id"]))
+def test_the_same_data_for_the_same_request(case: dict[str, Any]) -> None:
+    request = m.Request.decode(bytes.fromhex(case["request_encoded"]))
+    assert answer(feed_of(case["feed_length"]), request).encode().hex() == case["data_encoded"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        m.Request(1, 0, block=m.RequestBlock(10, 0)),
+        m.Request(1, 1, block=m.RequestBlock(0, 0)),
+        m.Request(1, 0, block=m.RequestBlock(3, 0)),
+        m.Request(1, 0, block=m.RequestBlock(2, 1)),
+        m.Request(1, 0),
+    ],
+)
+def test_not_available(request_: m.Request) -> None:
+    feed = MemoryFeed(10)
+    del feed.blocks[3], feed.nodes[6]
+    assert answer(feed, request_) == m.NoData(1, m.Reason.NOT_AVAILABLE)
+
+
+def test_a_feed_without_a_head_has_nothing() -> None:
+    feed = MemoryFeed(0)
+    assert answer(feed, m.Request(1, 0, upgrade=m.RequestUpgrade(0, 1))) == m.NoData(
+        1, m.Reason.NOT_AVAILABLE
+    )
+    assert sync_of(feed, None, None) == m.Sync(0, 0, 0, uploading=True, downloading=True)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        m.Request(1, 0, block=m.RequestBlock(0, 5)),
+        m.Request(1, 0, upgrade=m.RequestUpgrade(10, 0)),
+        m.Request(1, 0, upgrade=m.RequestUpgrade(0, 11)),
+        m.Request(1, 0, hash=m.RequestBlock(40, 0)),
+        m.Request(1, 0, seek=m.RequestSeek(1, 0)),
+        m.Request(1, 0, block=m.RequestBlock(0, 0), hash=m.RequestBlock(0, 0)),
+    ],
+)
+def test_invalid(request_: m.Request) -> None:
+    with pytest.raises(InvalidRequest):
+        answer(feed_of(10), request_)
+
+
+def test_a_manifest_alone() -> None:
+    feed = feed_of(5)
+    assert answer(feed, m.Request(4, 0, manifest=True)) == m.Data(4, 0, manifest=feed.manifest)
+    compat = MemoryFeed(5, compat=True)
+    assert isinstance(answer(compat, m.Request(4, 0, manifest=True)), m.NoData)
+
+
+@pytest.mark.parametrize("length", [10, 64, 100])
+def test_bitfields_say_what_is_there(length: int) -> None:
+    feed = MemoryFeed(length)
+    for gone in (0, 7, 33, 63, 99):
+        feed.blocks.pop(gone, None)
+    remote = RemoteBlocks()
+    for part in bitfields(feed, m.Want(0, 2097152)):
+        remote.set_bitfield(part)
+    assert {i for i in range(length + 100) if remote.has(i)} == set(feed.blocks)
+    assert remote.denied(0)
+
+
+def test_bitfields_of_a_whole_feed_and_of_a_part() -> None:
+    feed = MemoryFeed(100)
+    assert list(bitfields(feed, m.Want(64, 32))) == [m.Bitfield(64, (0xFFFFFFFF,))]
+    assert list(bitfields(feed, m.Want(96, 32))) == [m.Bitfield(96, (0xF,))]
+    assert list(bitfields(feed, m.Want(128, 32))) == []
+
+
+@pytest.mark.parametrize(("start", "length"), [(0, 31), (0, 33), (16, 32), (0, 2**22), (0, 0)])
+def test_wants_that_are_none(start: int, length: int) -> None:
+    with pytest.raises(InvalidRequest):
+        list(bitfields(feed_of(10), m.Want(start, length)))
+
+
+def test_what_a_peer_announces_is_bounded() -> None:
+    remote = RemoteBlocks()
+    remote.set_range(1, 2**53 - 2, has=True)
+    assert remote.has(1000)
+    assert not remote.has(0)
+    assert len(remote._pages) <= 1024
+    remote.set_range(0, 50, has=True)
+    remote.set_range(20, 10, has=False)
+    assert remote.has(19)
+    assert not remote.has(25)
+    remote.set_bitfield(m.Bitfield(0, (1,)))
+    assert remote.has(0)
+    assert not remote.has(1)
+    assert remote.denied(1)
