@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from chain_types.records import Opening
 from offchain_worker.coinflip.envelope import Kind, SignedEnvelope
 from offchain_worker.coinflip.evidence import Evidence
 
@@ -46,15 +47,6 @@ class Offline:
 
 
 Outcome = Success | Malicious | Offline
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What a member's part in the anchor opens: z, salt and x, 32 bytes each."""
-
-    z: bytes
-    salt: bytes
-    x: bytes
 
 
 @dataclass(frozen=True)

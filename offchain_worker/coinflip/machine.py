@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from chain_types.records import Opening
 from offchain_worker.coinflip.commitments import commitment_root, hash_concat
 from offchain_worker.coinflip.effects import (
     Anchor,
@@ -33,7 +34,6 @@ from offchain_worker.coinflip.effects import (
     Journal,
     Malicious,
     Offline,
-    Opening,
     Outcome,
     Phase,
     PongHeard,
@@ -81,7 +81,8 @@ from offchain_worker.keys import KeyPair, verify
 KEPT_VARIANTS = 2
 """Different bodies of one kind kept for one member: two are a proof, more prove nothing new."""
 
-CREDIT_PER_DELTA = 64
+CREDIT_PER_SECOND = 100
+CREDIT_PER_DELTA = 16
 CREDIT_BASE = 256
 CREDIT_PER_MEMBER = 16
 COST_CONNECT = 8
@@ -142,7 +143,8 @@ class CoinflipMachine:
         verify_signature: libsodium's, unless a simulator remembers answers.
 
     Raises:
-        ValueError: the key is not in the roster, or a record or proof is not of this topic.
+        ValueError: the key is not in the roster, the schedule is of another attempt, or a record
+            or proof is not of this topic.
     """
 
     def __init__(
@@ -156,6 +158,8 @@ class CoinflipMachine:
         proofs: Iterable[bytes] = (),
         verify_signature: Verify = verify,
     ) -> None:
+        if schedule.attempt != flip.attempt:
+            raise ValueError("the schedule is of another attempt than the topic")
         self.flip = flip
         self.schedule = schedule
         self.index = flip.roster.index(keypair.public)
@@ -715,7 +719,9 @@ class CoinflipMachine:
     def _pay(self, peer: int, cost: int) -> bool:
         """Take `cost` off the peer's credit; a peer without credit is cut off."""
         link = self._link(peer)
-        refill = (self._now - link.refilled_ms) * CREDIT_PER_DELTA // self.schedule.delta_ms
+        passed = self._now - link.refilled_ms
+        refill = passed * CREDIT_PER_SECOND // 1000
+        refill += passed * CREDIT_PER_DELTA // self.schedule.delta_ms
         if refill > 0:
             link.credit = min(self._credit_limit, link.credit + refill)
             link.refilled_ms = self._now

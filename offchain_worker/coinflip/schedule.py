@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from offchain_worker.coinflip.draws import retry_jitter
 
@@ -51,28 +52,28 @@ class Schedule:
         )
         return Schedule(self.timing, self.t0_ms, self.attempt + 1, start)
 
-    @property
+    @cached_property
     def delta_ms(self) -> int:
         """Δ_a: the longest delay of a message that this attempt tolerates."""
         return min(self.timing.delta_ms << self.attempt, MAX_DELTA_MS)
 
-    @property
+    @cached_property
     def commit_end_ms(self) -> int:
         """Tc: who lacks a commitment now gives up, unless somebody has echoed."""
         join = self.timing.join_ms if self.attempt == 0 else self.timing.join_ms // 3
         return self.start_ms + join + 2 * self.delta_ms
 
-    @property
+    @cached_property
     def echo_end_ms(self) -> int:
         """Te: nobody echoes a root from here on, so every certificate is complete by Te + Δ."""
         return self.commit_end_ms + 4 * self.delta_ms
 
-    @property
+    @cached_property
     def reveal_end_ms(self) -> int:
         """Tf: nobody reveals from here on; every run has its exit."""
         return self.echo_end_ms + 4 * self.delta_ms
 
-    @property
+    @cached_property
     def end_ms(self) -> int:
         """Tx: peers are served until here."""
         return self.reveal_end_ms + 2 * self.delta_ms

@@ -15,6 +15,7 @@ The protocol is `coinflip.machine`'s; here are only sockets, time-outs, queues a
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -54,9 +55,10 @@ from offchain_worker.hypercore.connection import (
     open_connection,
     wall_clock_ms,
 )
-from offchain_worker.hypercore.errors import HypercoreError
+from offchain_worker.hypercore.errors import HypercoreError, Unreachable
 from offchain_worker.keys import KeyPair
 from offchain_worker.measurement.pings import PeerMeter, peer_metrics
+from offchain_worker.swarm.dial import dial
 
 PROTOCOL = "datdot/coinflip/1"
 ENVELOPE = 0
@@ -149,8 +151,15 @@ class Attended:
 
 
 async def dial_tcp(address: PeerAddress) -> trio.abc.Stream:
-    """Connect to a peer by TCP; raises OSError."""
-    return await trio.open_tcp_stream(address.host, address.port)
+    """Connect to a peer by TCP.
+
+    Raises:
+        Unreachable: it did not come about, or the endpoint is no address.
+    """
+    try:
+        return await dial(address.host, address.port, timeout=math.inf)
+    except ValueError as error:
+        raise Unreachable(str(error)) from error
 
 
 def _ignore(_event: RunEvent) -> None:
@@ -294,7 +303,8 @@ class _Meeting:
             if current:
                 del self._lines[peer]
             channel.close()
-        self.tell(PeerLost(peer, line.lost))
+        if not self._closed:
+            self.tell(PeerLost(peer, line.lost))
         if current:
             await self.apply(self.machine.disconnected, peer)
 
@@ -374,7 +384,7 @@ class SessionSwarm:
     def __init__(
         self,
         keypair: KeyPair,
-        dial: Dial,
+        dial_peer: Dial,
         limits: SwarmLimits,
         clock_ms: Callable[[], int],
         on_refused: Callable[[str], None],
@@ -382,7 +392,7 @@ class SessionSwarm:
     ) -> None:
         self.refused: Counter[str] = Counter()
         self._keypair = keypair
-        self._dial = dial
+        self._dial = dial_peer
         self._limits = limits
         self._clock_ms = clock_ms
         self._on_refused = on_refused
@@ -557,7 +567,7 @@ async def open_session_swarm(
     keypair: KeyPair,
     listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
     *,
-    dial: Dial = dial_tcp,
+    dial_peer: Dial = dial_tcp,
     limits: SwarmLimits | None = None,
     clock_ms: Callable[[], int] = wall_clock_ms,
     on_refused: Callable[[str], None] = _ignore_reason,
@@ -568,7 +578,7 @@ async def open_session_swarm(
     Args:
         keypair: the session key.
         listeners: e.g. of `trio.open_tcp_listeners(port, host=…)`; closed at the end.
-        dial: makes the transport to a peer; raises OSError.
+        dial_peer: makes the transport to a peer; raises OSError or HypercoreError.
         limits: time-outs and bounds.
         clock_ms: ms since 1970.
         on_refused: told why an incoming connection came to nothing.
@@ -577,7 +587,9 @@ async def open_session_swarm(
 
     At the end of the body, or cancelled, all connections are closed.
     """
-    swarm = SessionSwarm(keypair, dial, limits or SwarmLimits(), clock_ms, on_refused, blocking)
+    swarm = SessionSwarm(
+        keypair, dial_peer, limits or SwarmLimits(), clock_ms, on_refused, blocking
+    )
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(trio.serve_listeners, swarm._welcome, list(listeners))

@@ -75,6 +75,9 @@ class Member:
                 assert self.disk.get(effect.envelope.kind) is None, "a second body"
                 self.disk[effect.envelope.kind] = Record(effect.envelope.raw, effect.support)
             elif isinstance(effect, fx.Send):
+                if effect.data[0] in (Kind.COMMIT, Kind.ECHO, Kind.REVEAL):
+                    # Only own envelopes travel outside bundles: on disk first, the same bytes.
+                    assert self.disk[Kind(effect.data[0])].envelope == effect.data
                 self.network.send(self.index, effect.peer, effect.data)
 
     def start(self) -> None:

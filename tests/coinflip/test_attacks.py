@@ -27,6 +27,7 @@ from offchain_worker.coinflip.envelope import (
 )
 from offchain_worker.coinflip.evidence import BAD_REVEAL, EQUIVOCATION, verify_evidence
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
+from offchain_worker.coinflip.machine import CoinflipMachine
 
 
 def holds_proof_against(network: Any, offender: int) -> bool:
@@ -99,6 +100,31 @@ def test_row_1_commit_equivocation_in_every_two_partition(
         assert isinstance(outcome, fx.Malicious)
         assert outcome.peers == (0,)
     assert left == {}
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_row_1_the_check_sees_a_number_that_leaves_without_a_certificate(
+    tools: Any, guarded: bool
+) -> None:
+    """Negative control: the same attack on a machine that reveals as soon as it has echoed."""
+
+    class Hasty(CoinflipMachine):
+        def _echo(self) -> None:
+            super()._echo()
+            self._act(Kind.REVEAL, self._secrets.reveal_body())
+
+    class Equivocator(tools.Scripted):
+        def start(self) -> None:
+            self.tell([1], self.commit())
+            self.tell([2], self.commit(FlipSecrets.generate(self.network.random.randbytes)))
+
+    network = tools.Network(3, seats={0: Equivocator})
+    if not guarded:
+        for member in network.honest:
+            member.machine.__class__ = Hasty
+    left = shown_to_honest(network)
+    network.run(until=tools.T0 + 100)
+    assert (left == {}) is guarded
 
 
 def test_row_1_proof_is_there_within_three_delays(tools: Any) -> None:
