@@ -10,7 +10,6 @@ import os
 import stat
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +30,7 @@ MAX_CHUNK_SIZE = 128 * 1024
 """The largest chunk that a hoster may vouch for (challenge.md §2.1)."""
 
 _BATCH_BYTES = 4 * 1024 * 1024
+_BATCH_CHUNKS = 4_096
 _READ_BYTES = 256 * 1024
 _TAR_BLOCK = 512
 
@@ -177,9 +177,16 @@ def cut(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 
 def _batches(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
-    source = iter(chunks)
-    while first := next(source, None):
-        yield [first, *islice(source, max(0, _BATCH_BYTES // max(1, len(first)) - 1))]
+    batch: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        batch.append(chunk)
+        size += len(chunk)
+        if size >= _BATCH_BYTES or len(batch) >= _BATCH_CHUNKS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _whole_file(file: BinaryIO) -> Iterator[bytes]:

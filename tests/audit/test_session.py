@@ -1,0 +1,469 @@
+"""Whole audits against the own hoster: on memory streams with a mock clock, and on loopback.
+
+Rules: no real time passes but in the tests on loopback; what is a fault of the hoster is one of
+`hoster.adversary` or a peer made here; each fault must give exactly its reason.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from chain_types.report import Failure, Reason, Served
+from offchain_worker.audit.report import ReportContext, check_report, sign_report
+from offchain_worker.audit.session import (
+    AuditPlan,
+    MomentMissed,
+    audit,
+    chunks_to_read,
+    reading_order,
+)
+from offchain_worker.coinflip.commitments import audit_commitment
+from offchain_worker.coinflip.draws import SessionHabit
+from offchain_worker.hoster.adversary import Fault
+from offchain_worker.hoster.feeds import append
+from offchain_worker.hoster.hoster import Hoster
+from offchain_worker.hoster.store import FeedStore, Library
+from offchain_worker.hypercore.connection import wall_clock_ms
+from offchain_worker.hypercore.manifest import feed_key, single_signer_manifest
+from offchain_worker.keys import KeyPair
+
+AUTHOR = KeyPair.from_seed(bytes([1]) * 32)
+HOSTER = KeyPair.from_seed(bytes([2]) * 32)
+AUDITOR = KeyPair.from_seed(bytes([3]) * 32)
+START_MS = 1_800_000_000_000
+
+
+@dataclass
+class World:
+    """A hoster with one feed, and a network that the tests can cut."""
+
+    library: Library
+    store: FeedStore
+    nursery: trio.Nursery
+    context: ReportContext
+    w: bytes
+    origin: float
+    dialled: int = 0
+
+    def clock_ms(self) -> int:
+        """The wall clock that goes with Trio's."""
+        return START_MS + round((trio.current_time() - self.origin) * 1_000)
+
+    def hoster(self, **options) -> Hoster:
+        return Hoster(self.library, HOSTER, **{"clock_ms": self.clock_ms, **options})
+
+    def dial(self, hoster: Hoster) -> Callable:
+        async def dial() -> trio.abc.Stream:
+            self.dialled += 1
+            ours, theirs = trio.testing.memory_stream_pair()
+            self.nursery.start_soon(hoster.serve_stream, theirs)
+            return ours
+
+        return dial
+
+    def plan(self, **changes) -> AuditPlan:
+        context = self.context
+        plan = AuditPlan(
+            feed_key=context.feed_key,
+            hoster=HOSTER.public,
+            audit_key=AUDITOR,
+            fork=context.fork,
+            length=context.length,
+            drawn=context.drawn(self.w),
+            habit=context.habit(self.w),
+            chunks=context.chunks,
+            proved=context.proved,
+            moment=context.moment(self.w),
+            end_ms=START_MS + 60_000,
+            chunk_timeout_ms=1_000,
+            clock_tolerance_ms=context.clock_tolerance_ms,
+        )
+        return replace(plan, **changes)
+
+    async def audit(self, serving: Hoster, **changes):
+        return await audit(
+            self.plan(**changes),
+            self.dial(serving),
+            clock_ms=self.clock_ms,
+            choices=random.Random(1),
+        )
+
+
+def context_for(length: int, *, windowed: bool, compat: bool = False):
+    """What the chain knows, and a w that draws the wished habit."""
+    manifest = None if compat else single_signer_manifest(AUTHOR.public)
+    context = ReportContext(
+        topic=b"t" * 32,
+        result=b"R" * 32,
+        account=b"a" * 32,
+        session_key=b"k" * 32,
+        commitment=b"",
+        roster_size=5,
+        roster_index=0,
+        feed_key=AUTHOR.public if manifest is None else feed_key(manifest),
+        manifest=manifest,
+        hoster=HOSTER.public,
+        fork=0,
+        length=length,
+        chunks=100,
+        proved=32,
+        window_start_ms=START_MS + 1_000,
+        window_ms=10_000,
+        clock_tolerance_ms=2_000,
+    )
+    w = next(
+        w
+        for w in (bytes([n]) * 32 for n in range(256))
+        if context.habit(w).windowed == windowed and context.habit(w).multiple > 1
+    )
+    commitment = audit_commitment(context.topic, context.session_key, w, AUDITOR.public)
+    return replace(context, commitment=commitment), w
+
+
+def chunk(index: int) -> bytes:
+    return random.Random(index).randbytes(index % 700)
+
+
+def before_each_write(stream: trio.StapledStream, action: Callable) -> None:
+    """Await `action` between a write and its delivery to the other side."""
+    deliver = stream.send_stream.send_all_hook
+
+    async def hook() -> None:
+        await action()
+        await deliver()
+
+    stream.send_stream.send_all_hook = hook
+
+
+@pytest.fixture
+def world(tmp_path: Path, nursery):
+    """150 chunks, of which 140 are vouched for; compat feeds are in the tests on loopback."""
+    with Library(tmp_path / "library") as library:
+        context, w = context_for(140, windowed=False)
+        store = library.create(context.feed_key, context.manifest)
+        append(store, [chunk(index) for index in range(130)], AUTHOR)
+        append(store, [chunk(index) for index in range(130, 150)], AUTHOR)
+        yield World(library, store, nursery, context, w, trio.current_time())
+        nursery.cancel_scope.cancel()
+
+
+def accepted(world: World, result) -> bool:
+    """Whether the chain's rules accept the report of this audit."""
+    report = sign_report(
+        w=world.w,
+        audit_key=AUDITOR,
+        topic=world.context.topic,
+        account=world.context.account,
+        outcome=result.outcome,
+    )
+    return check_report(report, world.context) == result.receipt
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+@pytest.mark.parametrize("length", [1, 33, 140])
+async def test_an_honest_hoster_serves_and_the_report_is_accepted(
+    autojump_clock, world, windowed, length
+):
+    world.context, world.w = context_for(length, windowed=windowed)
+    result = await world.audit(world.hoster())
+    assert isinstance(result.outcome, Served), result.detail
+    assert accepted(world, result)
+    assert (result.outcome.metrics.throughput is not None) == windowed
+    assert (result.outcome.metrics.latency_us is None) == windowed
+    assert result.chunks == min(world.plan().habit.multiple * 100, 150)
+    assert len(result.receipt.entries) == 100
+    assert result.opened_ms == world.context.moment(world.w)
+    assert result.connections == 1
+    assert result.failed_chunk is None
+
+
+async def test_a_feed_that_grows_during_the_session_still_passes(autojump_clock, world):
+    hoster = world.hoster()
+    served = []
+
+    class Growing(type(world.store)):
+        def block(self, index: int) -> bytes | None:
+            served.append(index)
+            if len(served) in (20, 90):
+                append(self, [b"grown", b"again"], AUTHOR)
+                self.notify()
+            return super().block(index)
+
+    world.store.__class__ = Growing
+    result = await world.audit(hoster)
+    assert isinstance(result.outcome, Served), result.detail
+    assert accepted(world, result)
+    assert result.receipt.length > 150
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault.FLIP_BIT, Reason.BAD_PROOF),
+        (Fault.WRONG_CHUNK, Reason.BAD_PROOF),
+        (Fault.OLD_HEAD, Reason.NOT_HOSTED),
+        (Fault.NO_RECEIPT, Reason.NO_RECEIPT),
+        (Fault.RECEIPT_OTHER_CHUNKS, Reason.BAD_RECEIPT),
+        (Fault.RECEIPT_OTHER_CLIENT, Reason.BAD_RECEIPT),
+    ],
+)
+@pytest.mark.parametrize("windowed", [False, True])
+async def test_each_fault_gives_its_reason(autojump_clock, world, fault, reason, windowed):
+    world.context, world.w = context_for(140, windowed=windowed)
+    result = await world.audit(world.hoster(fault=fault))
+    assert result.outcome == Failure(reason=reason, demand=None), result.detail
+    assert result.detail
+    assert accepted(world, result)
+
+
+async def test_nobody_there(autojump_clock, world):
+    async def refused() -> trio.abc.Stream:
+        world.dialled += 1
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    result = await audit(world.plan(), refused, clock_ms=world.clock_ms, choices=random.Random(1))
+    assert result.outcome == Failure(reason=Reason.UNREACHABLE, demand=None)
+    assert world.dialled == result.connections
+    # Tried again as long as the clock's tolerance allows, and no longer.
+    assert world.dialled > 1
+    assert world.clock_ms() <= world.plan().moment + 2_000
+
+
+async def test_a_connection_that_never_comes(autojump_clock, world):
+    result = await audit(
+        world.plan(), trio.sleep_forever, clock_ms=world.clock_ms, choices=random.Random(1)
+    )
+    assert result.outcome == Failure(reason=Reason.UNREACHABLE, demand=None)
+    assert world.clock_ms() <= world.plan().moment + 3_000
+
+
+async def test_another_identity(autojump_clock, world):
+    result = await world.audit(world.hoster(), hoster=AUTHOR.public)
+    assert result.outcome == Failure(reason=Reason.WRONG_IDENTITY, demand=None)
+    assert result.connections == 1
+
+
+async def test_a_peer_that_is_silent_in_the_handshake(autojump_clock, world):
+    async def dial() -> trio.abc.Stream:
+        ours, theirs = trio.testing.memory_stream_pair()
+        world.nursery.start_soon(partial(sink, theirs))
+        return ours
+
+    result = await audit(world.plan(), dial, clock_ms=world.clock_ms, choices=random.Random(1))
+    assert result.outcome == Failure(reason=Reason.WRONG_IDENTITY, demand=None)
+
+
+async def sink(stream: trio.abc.Stream) -> None:
+    async with stream:
+        while await stream.receive_some(65_536):
+            pass
+
+
+@pytest.mark.parametrize(
+    "changes", [{"feed_key": bytes(32)}, {"fork": 1}, {"length": 151, "drawn": [150]}]
+)
+async def test_not_hosted(autojump_clock, world, changes):
+    result = await world.audit(world.hoster(), **changes)
+    assert result.outcome == Failure(reason=Reason.NOT_HOSTED, demand=None)
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+async def test_a_chunk_that_is_lost(autojump_clock, world, windowed):
+    world.context, world.w = context_for(140, windowed=windowed)
+    lost = world.plan().drawn[7]
+    world.store._forget(lost)
+    result = await world.audit(world.hoster())
+    assert result.outcome == Failure(reason=Reason.NO_DATA, demand=None)
+    assert windowed or result.failed_chunk == lost
+
+
+async def test_a_stall_is_a_timeout(autojump_clock, world):
+    stalled = trio.Event()
+
+    hoster = world.hoster()
+    writes = 0
+
+    async def dial() -> trio.abc.Stream:
+        ours, theirs = trio.testing.memory_stream_pair()
+        world.nursery.start_soon(hoster.serve_stream, theirs)
+
+        async def hold() -> None:
+            nonlocal writes
+            writes += 1
+            if writes > 60:
+                stalled.set()
+                await trio.sleep_forever()
+
+        before_each_write(theirs, hold)
+        return ours
+
+    result = await audit(world.plan(), dial, clock_ms=world.clock_ms, choices=random.Random(1))
+    assert stalled.is_set()
+    assert result.outcome == Failure(reason=Reason.TIMEOUT, demand=None)
+    assert result.failed_chunk == world.plan().drawn[result.chunks]
+
+
+async def test_a_lost_connection_is_made_again_with_the_same_key(autojump_clock, world):
+    hoster = world.hoster()
+    honest = world.dial(hoster)
+
+    async def dial() -> trio.abc.Stream:
+        stream = await honest()
+
+        async def cut() -> None:
+            if world.dialled == 1 and hoster.counters["chunks"] > 10:
+                await trio.aclose_forcefully(stream)
+
+        before_each_write(stream, cut)
+        return stream
+
+    result = await audit(world.plan(), dial, clock_ms=world.clock_ms, choices=random.Random(1))
+    assert isinstance(result.outcome, Served), result.detail
+    assert result.connections == 2
+    assert accepted(world, result)
+
+
+async def test_a_connection_lost_too_late_is_a_failure(autojump_clock, world):
+    hoster = world.hoster()
+    honest = world.dial(hoster)
+
+    async def dial() -> trio.abc.Stream:
+        stream = await honest()
+
+        async def slow_then_cut() -> None:
+            if hoster.counters["chunks"] > 10:
+                await trio.sleep(0.9)
+            if world.clock_ms() > world.plan().moment + 2_000:
+                await trio.aclose_forcefully(stream)
+
+        before_each_write(stream, slow_then_cut)
+        return stream
+
+    result = await audit(world.plan(), dial, clock_ms=world.clock_ms, choices=random.Random(1))
+    assert result.outcome == Failure(reason=Reason.NO_DATA, demand=None)
+    assert result.chunks > 10
+    assert result.connections == 1
+
+
+async def test_never_past_the_end(autojump_clock, world):
+    plan = world.plan()
+    hoster = world.hoster()
+    honest = world.dial(hoster)
+
+    async def dial() -> trio.abc.Stream:
+        stream = await honest()
+
+        async def slow() -> None:
+            if hoster.counters["chunks"]:
+                await trio.sleep(0.9)
+
+        before_each_write(stream, slow)
+        return stream
+
+    end = plan.moment + 20_000
+    result = await audit(
+        replace(plan, end_ms=end), dial, clock_ms=world.clock_ms, choices=random.Random(1)
+    )
+    assert result.outcome == Failure(reason=Reason.TIMEOUT, demand=None)
+    assert "END" in result.detail
+    assert world.clock_ms() == end
+    assert 0 < result.chunks < 100
+
+
+async def test_a_missed_moment_is_not_reported_as_a_failure(autojump_clock, world):
+    plan = world.plan()
+    await trio.sleep((plan.moment - START_MS + 2_001) / 1_000)
+    with pytest.raises(MomentMissed):
+        await world.audit(world.hoster())
+    assert world.dialled == 0
+
+
+async def test_a_clock_that_is_off_makes_a_bad_receipt(autojump_clock, world):
+    late = world.hoster(clock_ms=lambda: world.clock_ms() + 2_001)
+    result = await world.audit(late)
+    assert result.outcome == Failure(reason=Reason.BAD_RECEIPT, demand=None)
+    assert "audit moment" in result.detail
+
+
+async def test_cancelled_it_leaves_nothing_open(autojump_clock, world):
+    streams = []
+    honest = world.dial(world.hoster())
+
+    async def dial() -> trio.abc.Stream:
+        stream = await honest()
+        streams.append(stream)
+        before_each_write(stream, partial(trio.sleep, 0.1))
+        return stream
+
+    with trio.move_on_at(world.origin + (world.plan().moment - START_MS) / 1_000 + 5) as scope:
+        await audit(world.plan(), dial, clock_ms=world.clock_ms, choices=random.Random(1))
+    assert scope.cancelled_caught
+    with pytest.raises(trio.ClosedResourceError):
+        await streams[0].receive_some(1)
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+@pytest.mark.parametrize("compat", [False, True])
+async def test_on_loopback_with_real_time(tmp_path, nursery, windowed, compat):
+    context, w = context_for(140, windowed=windowed, compat=compat)
+    context = replace(context, window_start_ms=wall_clock_ms() + 50, window_ms=1)
+    with Library(tmp_path / "library") as library:
+        store = library.create(context.feed_key, context.manifest)
+        append(store, [chunk(index) for index in range(150)], AUTHOR)
+        hoster = Hoster(library, HOSTER)
+        host, port = await nursery.start(hoster.serve, "127.0.0.1", 0)
+        world = World(library, store, nursery, context, w, trio.current_time())
+        plan = world.plan(end_ms=wall_clock_ms() + 30_000, chunk_timeout_ms=20_000)
+        result = await audit(
+            plan,
+            partial(trio.open_tcp_stream, host, port),
+            clock_ms=wall_clock_ms,
+            choices=random.Random(1),
+        )
+        assert isinstance(result.outcome, Served), result.detail
+        assert accepted(world, result)
+        metrics = result.outcome.metrics
+        assert metrics.connect_us > 1
+        assert metrics.handshake_us > 1
+        assert hoster.counters["receipts"] >= 1
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("length", "head", "multiple", "total"),
+    [(140, 150, 1, 100), (140, 150, 2, 150), (33, 33, 1, 33), (20, 1_000, 6, 600), (1, 1, 6, 1)],
+)
+def test_how_many_chunks(length, head, multiple, total):
+    plan = AuditPlan(
+        feed_key=b"",
+        hoster=b"",
+        audit_key=AUDITOR,
+        fork=0,
+        length=length,
+        drawn=range(min(100, length)),
+        habit=SessionHabit(windowed=False, multiple=multiple),
+        chunks=100,
+        proved=32,
+        moment=0,
+        end_ms=0,
+        chunk_timeout_ms=0,
+        clock_tolerance_ms=0,
+    )
+    assert chunks_to_read(plan, head) == total
+    short = replace(plan, chunks=10, drawn=plan.drawn[:10])
+    assert chunks_to_read(short, head) == min(head, 100)
+
+
+@pytest.mark.parametrize("length", [10, 40, 41, 1 << 50])
+def test_reading_order(length):
+    drawn = [7, 2, 9]
+    order = list(reading_order(drawn, length, 10, random.Random(5)))
+    assert order[:3] == drawn
+    assert len(order) == len(set(order)) == 10
+    assert all(0 <= index < length for index in order)
