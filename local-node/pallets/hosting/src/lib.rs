@@ -1,0 +1,419 @@
+//! Feeds, their hostings and the money that sponsors put up for them (challenge.md §2.1).
+//!
+//! Anybody publishes a feed: its key and, with a manifest, its signer. A sponsor offers a hoster to
+//! pay for hosting it and holds an escrow; the hoster accepts, holds a bond, and vouches for a fork
+//! and a length. From then on challenges pay hoster and attestors out of the escrow. Either side
+//! closes the hosting, at the latest when the running challenge ends; what is left goes back to the
+//! sponsor, what was forfeited is burnt.
+//!
+//! The escrow is held in the sponsor's account, whoever paid it in. For each account, the hostings
+//! say exactly what is held.
+//!
+//! Not there yet: an SLA in the terms (`SlaUnavailable`), and slashes of the hosting's bond for
+//! withheld chunks, which come with demands.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+mod impls;
+pub mod traits;
+pub mod types;
+pub mod weights;
+
+#[cfg(test)]
+mod mock;
+#[cfg(test)]
+mod tests;
+
+pub use pallet::*;
+pub use traits::{Hostings, OnHosting};
+pub use types::{Hosting, HostingId, HostingInfo, Manifest, Sla, Terms, Vouched, MAX_LENGTH};
+pub use weights::WeightInfo;
+
+use datdot_primitives::{
+    head::{Feed, FeedError},
+    Hash,
+};
+use frame::{
+    prelude::*,
+    token::{
+        fungible::{self, MutateHold as _},
+        tokens::{Fortitude, Precision, Preservation},
+    },
+};
+use pallet_providers::{HosterRegistry, KeyRegistry};
+
+/// Money, in the runtime's currency.
+pub type BalanceOf<T> =
+    <<T as Config>::Currency as fungible::Inspect<<T as frame_system::Config>::AccountId>>::Balance;
+/// Money on its way.
+pub type CreditOf<T> =
+    fungible::Credit<<T as frame_system::Config>::AccountId, <T as Config>::Currency>;
+/// A hosting with the runtime's types.
+pub type HostingOf<T> = Hosting<<T as frame_system::Config>::AccountId, BalanceOf<T>>;
+
+#[frame::pallet]
+pub mod pallet {
+    use super::*;
+
+    /// What the pallet needs from the runtime.
+    #[pallet::config]
+    pub trait Config: frame_system::Config {
+        /// The currency of escrows and bonds.
+        type Currency: fungible::MutateHold<Self::AccountId, Reason = Self::RuntimeHoldReason>
+            + fungible::Balanced<Self::AccountId>;
+
+        /// The runtime's reasons of holds.
+        type RuntimeHoldReason: From<HoldReason>;
+
+        /// The registered hosters.
+        type Hosters: HosterRegistry<AccountId = Self::AccountId>;
+
+        /// The keys that belong to providers.
+        type ProviderKeys: KeyRegistry;
+
+        /// What a hoster puts up for each hosting that it accepts.
+        #[pallet::constant]
+        type HostingBond: Get<BalanceOf<Self>>;
+
+        /// Who wants to hear of hostings.
+        type OnHosting: OnHosting;
+
+        /// What calls cost.
+        type WeightInfo: WeightInfo;
+    }
+
+    #[pallet::pallet]
+    pub struct Pallet<T>(_);
+
+    /// Why money is held for hostings.
+    #[pallet::composite_enum]
+    pub enum HoldReason {
+        /// From a sponsor, for challenges.
+        Escrow,
+        /// From a hoster, for a hosting that it accepted.
+        HostingBond,
+    }
+
+    /// The published feeds, by their keys.
+    #[pallet::storage]
+    pub type Feeds<T: Config> = StorageMap<_, Blake2_128Concat, Hash, Feed, OptionQuery>;
+
+    /// Offers and accepted hostings; those that ended are removed.
+    #[pallet::storage]
+    #[pallet::storage_prefix = "Hostings"]
+    pub type HostingsById<T: Config> =
+        StorageMap<_, Twox64Concat, HostingId, HostingOf<T>, OptionQuery>;
+
+    /// The number of the next hosting.
+    #[pallet::storage]
+    pub type NextHostingId<T: Config> = StorageValue<_, HostingId, ValueQuery>;
+
+    /// What happened to feeds and hostings.
+    #[pallet::event]
+    #[pallet::generate_deposit(pub(super) fn deposit_event)]
+    pub enum Event<T: Config> {
+        /// A feed can be hosted.
+        FeedPublished {
+            /// Its key.
+            feed: Hash,
+            /// Who signs its heads.
+            signer: datdot_primitives::PublicKey,
+        },
+        /// A sponsor offers a hoster to pay for a feed.
+        HostingOpened {
+            /// Its number.
+            id: HostingId,
+            /// The feed.
+            feed: Hash,
+            /// Who pays.
+            sponsor: T::AccountId,
+            /// Who is to serve.
+            hoster: T::AccountId,
+            /// What is held.
+            escrow: BalanceOf<T>,
+        },
+        /// The hoster accepted.
+        HostingAccepted {
+            /// Its number.
+            id: HostingId,
+            /// The vouched fork.
+            fork: u64,
+            /// The vouched length.
+            length: u64,
+        },
+        /// The hoster vouches for more, from the next challenge on.
+        Vouched {
+            /// Number of the hosting.
+            id: HostingId,
+            /// The vouched fork.
+            fork: u64,
+            /// The vouched length.
+            length: u64,
+        },
+        /// Somebody added to the escrow.
+        ToppedUp {
+            /// Number of the hosting.
+            id: HostingId,
+            /// Who.
+            by: T::AccountId,
+            /// How much.
+            amount: BalanceOf<T>,
+        },
+        /// The hosting ends with the running challenge.
+        HostingClosing {
+            /// Its number.
+            id: HostingId,
+        },
+        /// The hosting ended.
+        HostingClosed {
+            /// Its number.
+            id: HostingId,
+            /// What went back to the sponsor.
+            returned: BalanceOf<T>,
+            /// What was burnt.
+            burnt: BalanceOf<T>,
+        },
+    }
+
+    /// Why a call is refused.
+    #[pallet::error]
+    pub enum Error<T> {
+        /// The feed is published.
+        AlreadyPublished,
+        /// The manifest is not of version 1 with one signer.
+        UnsupportedManifest,
+        /// The manifest's hash is not the key.
+        WrongFeedKey,
+        /// The signer's key is no canonical encoding of a point of prime order.
+        InvalidSigner,
+        /// The signer's key is, or was until lately, a provider's.
+        SignerTaken,
+        /// No such feed was published.
+        UnknownFeed,
+        /// The account is no hoster that takes hostings.
+        NotAHoster,
+        /// The terms have an SLA, which settlement does not know yet.
+        SlaUnavailable,
+        /// No such hosting, or it ended.
+        UnknownHosting,
+        /// The hosting is another hoster's.
+        NotTheHoster,
+        /// The account is neither the sponsor nor the hoster.
+        NotAParty,
+        /// The hosting was accepted before.
+        AlreadyAccepted,
+        /// The hosting is not accepted yet.
+        NotAccepted,
+        /// The hosting was asked to close.
+        Closing,
+        /// The length is 0, above `MAX_LENGTH`, or below that of the terms.
+        InvalidLength,
+        /// Neither a greater length of the same fork nor a greater fork.
+        NoProgress,
+        /// A challenge of the hosting runs.
+        Challenged,
+        /// The escrow holds less.
+        EscrowTooSmall,
+    }
+
+    #[pallet::hooks]
+    impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+        #[cfg(feature = "try-runtime")]
+        fn try_state(_: BlockNumberFor<T>) -> Result<(), frame::deps::sp_runtime::TryRuntimeError> {
+            Self::do_try_state()
+        }
+    }
+
+    #[pallet::call]
+    impl<T: Config> Pallet<T> {
+        /// Make a feed known. Without a manifest, its key is its own signer's (compat).
+        #[pallet::call_index(0)]
+        #[pallet::weight(T::WeightInfo::publish_feed())]
+        pub fn publish_feed(
+            origin: OriginFor<T>,
+            key: Hash,
+            manifest: Option<Manifest>,
+        ) -> DispatchResult {
+            ensure_signed(origin)?;
+            ensure!(!Feeds::<T>::contains_key(key), Error::<T>::AlreadyPublished);
+            let feed = Feed::new(key, manifest.as_ref().map(|bytes| bytes.as_slice())).map_err(
+                |error| match error {
+                    FeedError::UnsupportedManifest => Error::<T>::UnsupportedManifest,
+                    FeedError::WrongKey => Error::<T>::WrongFeedKey,
+                    FeedError::Signer(_) => Error::<T>::InvalidSigner,
+                },
+            )?;
+            ensure!(
+                !T::ProviderKeys::is_taken(&feed.signer),
+                Error::<T>::SignerTaken
+            );
+            Feeds::<T>::insert(key, feed);
+            Self::deposit_event(Event::FeedPublished {
+                feed: key,
+                signer: feed.signer,
+            });
+            Ok(())
+        }
+
+        /// Offer a hoster to pay for hosting a feed; holds the escrow.
+        #[pallet::call_index(1)]
+        #[pallet::weight(T::WeightInfo::open_hosting())]
+        pub fn open_hosting(
+            origin: OriginFor<T>,
+            feed: Hash,
+            hoster: T::AccountId,
+            escrow: BalanceOf<T>,
+            terms: Terms<BalanceOf<T>>,
+        ) -> DispatchResult {
+            let sponsor = ensure_signed(origin)?;
+            ensure!(Feeds::<T>::contains_key(feed), Error::<T>::UnknownFeed);
+            ensure!(T::Hosters::is_active(&hoster), Error::<T>::NotAHoster);
+            ensure!(
+                (1..=MAX_LENGTH).contains(&terms.length),
+                Error::<T>::InvalidLength
+            );
+            ensure!(terms.sla.is_none(), Error::<T>::SlaUnavailable);
+            T::Currency::hold(&HoldReason::Escrow.into(), &sponsor, escrow)?;
+            let id = NextHostingId::<T>::mutate(|next| {
+                let id = *next;
+                next.saturating_inc();
+                id
+            });
+            let hosting = Hosting {
+                feed,
+                sponsor: sponsor.clone(),
+                hoster: hoster.clone(),
+                terms,
+                escrow,
+                forfeited: Zero::zero(),
+                bond: Zero::zero(),
+                vouched: None,
+                challenged: false,
+                closing: false,
+            };
+            HostingsById::<T>::insert(id, hosting);
+            Self::deposit_event(Event::HostingOpened {
+                id,
+                feed,
+                sponsor,
+                hoster,
+                escrow,
+            });
+            Ok(())
+        }
+
+        /// The hoster accepts: holds `HostingBond`, and vouches that it has and will keep all
+        /// chunks below `length` of that fork, none of them above the size that an answer on chain
+        /// can carry (128 KiB).
+        #[pallet::call_index(2)]
+        #[pallet::weight(T::WeightInfo::accept_hosting())]
+        pub fn accept_hosting(
+            origin: OriginFor<T>,
+            id: HostingId,
+            fork: u64,
+            length: u64,
+        ) -> DispatchResult {
+            let hoster = ensure_signed(origin)?;
+            Self::mutate(id, |hosting| {
+                ensure!(hosting.hoster == hoster, Error::<T>::NotTheHoster);
+                ensure!(hosting.vouched.is_none(), Error::<T>::AlreadyAccepted);
+                ensure!(T::Hosters::is_active(&hoster), Error::<T>::NotAHoster);
+                Self::check_length(hosting, length)?;
+                let bond = T::HostingBond::get();
+                T::Currency::hold(&HoldReason::HostingBond.into(), &hoster, bond)?;
+                T::Hosters::engage(&hoster)?;
+                hosting.bond = bond;
+                hosting.vouched = Some(Vouched { fork, length });
+                Ok(())
+            })?;
+            Self::deposit_event(Event::HostingAccepted { id, fork, length });
+            T::OnHosting::on_ready(id);
+            Ok(())
+        }
+
+        /// The hoster vouches for a greater length, or for a higher fork, from the next challenge
+        /// on.
+        #[pallet::call_index(3)]
+        #[pallet::weight(T::WeightInfo::vouch())]
+        pub fn vouch(
+            origin: OriginFor<T>,
+            id: HostingId,
+            fork: u64,
+            length: u64,
+        ) -> DispatchResult {
+            let hoster = ensure_signed(origin)?;
+            Self::mutate(id, |hosting| {
+                ensure!(hosting.hoster == hoster, Error::<T>::NotTheHoster);
+                let vouched = hosting.vouched.ok_or(Error::<T>::NotAccepted)?;
+                ensure!(!hosting.closing, Error::<T>::Closing);
+                Self::check_length(hosting, length)?;
+                let progress =
+                    fork > vouched.fork || (fork == vouched.fork && length > vouched.length);
+                ensure!(progress, Error::<T>::NoProgress);
+                hosting.vouched = Some(Vouched { fork, length });
+                Ok(())
+            })?;
+            Self::deposit_event(Event::Vouched { id, fork, length });
+            T::OnHosting::on_ready(id);
+            Ok(())
+        }
+
+        /// Sponsor or hoster ends the hosting, or declines or withdraws the offer: at once, or when
+        /// the running challenge ends. What is left of the escrow goes back to the sponsor, the
+        /// bond to the hoster.
+        #[pallet::call_index(4)]
+        #[pallet::weight(T::WeightInfo::close_hosting())]
+        pub fn close_hosting(origin: OriginFor<T>, id: HostingId) -> DispatchResult {
+            let party = ensure_signed(origin)?;
+            let hosting = HostingsById::<T>::get(id).ok_or(Error::<T>::UnknownHosting)?;
+            ensure!(
+                party == hosting.sponsor || party == hosting.hoster,
+                Error::<T>::NotAParty
+            );
+            ensure!(!hosting.closing, Error::<T>::Closing);
+            if hosting.challenged {
+                Self::mutate(id, |hosting| {
+                    hosting.closing = true;
+                    Ok(())
+                })?;
+                Self::deposit_event(Event::HostingClosing { id });
+                return Ok(());
+            }
+            Self::end(id, hosting)?;
+            T::OnHosting::on_closed(id);
+            Ok(())
+        }
+
+        /// Add to the escrow. What is not spent goes to the sponsor in the end.
+        #[pallet::call_index(5)]
+        #[pallet::weight(T::WeightInfo::top_up())]
+        pub fn top_up(origin: OriginFor<T>, id: HostingId, amount: BalanceOf<T>) -> DispatchResult {
+            let by = ensure_signed(origin)?;
+            let accepted = Self::mutate(id, |hosting| {
+                ensure!(!hosting.closing, Error::<T>::Closing);
+                let reason = HoldReason::Escrow.into();
+                if by == hosting.sponsor {
+                    T::Currency::hold(&reason, &by, amount)?;
+                } else {
+                    T::Currency::transfer_and_hold(
+                        &reason,
+                        &by,
+                        &hosting.sponsor,
+                        amount,
+                        Precision::Exact,
+                        Preservation::Preserve,
+                        Fortitude::Polite,
+                    )?;
+                }
+                hosting.escrow.saturating_accrue(amount);
+                Ok(hosting.vouched.is_some())
+            })?;
+            Self::deposit_event(Event::ToppedUp { id, by, amount });
+            if accepted {
+                T::OnHosting::on_ready(id);
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! How the pallet that runs challenges uses this one.
+
+use crate::types::{HostingId, HostingInfo};
+use frame::prelude::*;
+
+/// The hostings, and what a challenge does to them.
+pub trait Hostings {
+    /// An account.
+    type AccountId;
+    /// An amount of money.
+    type Balance;
+    /// Money on its way: dropped, it is burnt.
+    type Credit;
+
+    /// An accepted hosting that nobody has asked to close: what a challenge copies at its start.
+    /// `None` for any other id, also for an offer that the hoster has not accepted.
+    fn get(id: HostingId) -> Option<HostingInfo<Self::AccountId, Self::Balance>>;
+
+    /// Whether the escrow covers a whole challenge with so many attestors.
+    fn covers(id: HostingId, attestors: u32) -> bool;
+
+    /// A challenge of this hosting starts. Until [`Self::end_challenge`] the hosting cannot end and
+    /// its escrow goes nowhere but through [`Self::pay`] and [`Self::forfeit`]. Fails, without
+    /// effect, for what [`Self::get`] does not know and while another challenge runs.
+    fn start_challenge(id: HostingId) -> DispatchResult;
+
+    /// Pay out of the escrow. Fails, without effect, when it holds less.
+    fn pay(id: HostingId, to: &Self::AccountId, amount: Self::Balance) -> DispatchResult;
+
+    /// Set a part of the escrow aside, up to what it holds: it is burnt when the hosting ends.
+    fn forfeit(id: HostingId, amount: Self::Balance);
+
+    /// Add money to the escrow; it is burnt if the hosting has none.
+    fn deposit(id: HostingId, credit: Self::Credit);
+
+    /// The running challenge has settled. A hosting that was asked to close ends now; true if it
+    /// goes on.
+    fn end_challenge(id: HostingId) -> bool;
+}
+
+/// What the pallet that runs challenges wants to hear.
+pub trait OnHosting {
+    /// The hosting was accepted, vouched for anew or topped up: what its next challenge depends on
+    /// changed in this block. It may be one whose challenge runs.
+    fn on_ready(id: HostingId);
+
+    /// The hosting ended; it runs no challenge.
+    fn on_closed(id: HostingId);
+}
+
+impl OnHosting for () {
+    fn on_ready(_: HostingId) {}
+    fn on_closed(_: HostingId) {}
+}
