@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from datdot_node import Chain, PoolError
+from datdot_node.blob import decompress
+from datdot_node.chain import packaged_code
 from datdot_node.errors import (
     BadBlock,
     BadGenesis,
@@ -207,9 +209,6 @@ def test_mortal_transactions_die(chain: Chain, wallet_of: Callable[[Chain], Any]
 
 def test_set_code_is_followed(chain: Chain, wallet: Any) -> None:
     """The runtime in the state is the one that runs: here the same code in another packing."""
-    from datdot_node.blob import decompress
-    from datdot_node.chain import packaged_code
-
     plain = decompress(packaged_code())
     call = wallet.substrate.compose_call(
         "System", "set_code_without_checks", {"code": "0x" + plain.hex()}
