@@ -2,7 +2,7 @@
 
 use crate as pallet_hosting;
 use crate::*;
-use datdot_primitives::{head, PublicKey};
+use datdot_primitives::{head, Hash, PublicKey};
 use ed25519_zebra::{SigningKey, VerificationKeyBytes};
 use frame::{
     deps::sp_runtime::{AccountId32, BuildStorage},

@@ -1,7 +1,13 @@
 //! Every call, error and event, and what a challenge does to a hosting.
 
-use crate::{mock::*, *};
-use frame::{testing_prelude::*, token::fungible::Balanced};
+use crate::{
+    mock::{Hosting, *},
+    *,
+};
+use frame::{
+    testing_prelude::*,
+    token::fungible::{Balanced, InspectHold},
+};
 use pallet_providers::Role;
 
 type PalletError = Error<Test>;

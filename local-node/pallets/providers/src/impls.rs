@@ -3,7 +3,11 @@
 use crate::*;
 use alloc::collections::BTreeMap;
 use datdot_primitives::registration::{self, RegistrationError};
-use frame::{deps::sp_runtime::TryRuntimeError, token::fungible::BalancedHold, traits::Imbalance};
+use frame::{
+    deps::sp_runtime::TryRuntimeError,
+    token::fungible::{BalancedHold, InspectHold},
+    traits::Imbalance,
+};
 
 impl<T: Config> Pallet<T> {
     fn now() -> BlockNumberFor<T> {

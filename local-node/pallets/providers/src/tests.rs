@@ -6,7 +6,10 @@ use crate::{
     types::Task,
     *,
 };
-use frame::{deps::sp_runtime::TryRuntimeError, testing_prelude::*, traits::Imbalance};
+use frame::{
+    deps::sp_runtime::TryRuntimeError, testing_prelude::*, token::fungible::InspectHold,
+    traits::Imbalance,
+};
 
 type PalletError = Error<Test>;
 
@@ -533,7 +536,7 @@ fn a_slash_takes_what_is_there_and_undrain_fills_up() {
         assert_ok!(register_attestor(ALICE, 1, 1));
         run_to(10);
         drop(Providers::slash(&ALICE, 30));
-        System::assert_last_event(
+        System::assert_has_event(
             Event::<Test>::BondSlashed {
                 account: ALICE,
                 role,
@@ -657,6 +660,12 @@ fn who_left_and_came_back_keeps_out_of_the_old_change() {
     });
 }
 
+fn damage_alice(damage: impl FnOnce(&mut ProviderOf<Test>)) {
+    Registered::<Test>::mutate(Role::Attestor, ALICE, |alice| {
+        damage(alice.as_mut().unwrap())
+    });
+}
+
 #[test]
 fn what_must_hold_is_noticed_when_it_does_not() {
     let broken = |damage: fn()| {
@@ -671,7 +680,7 @@ fn what_must_hold_is_noticed_when_it_does_not() {
             assert!(result.is_err());
         });
     };
-    broken(|| Registered::<Test>::mutate_extant(Role::Attestor, ALICE, |alice| alice.bond -= 1));
+    broken(|| damage_alice(|alice| alice.bond -= 1));
     broken(|| Keys::<Test>::remove(public(1)));
     broken(|| {
         Keys::<Test>::insert(
@@ -686,11 +695,9 @@ fn what_must_hold_is_noticed_when_it_does_not() {
     broken(|| EligibleCount::<Test>::put(1));
     broken(|| Eligible::<Test>::remove(0));
     broken(|| EligiblePosition::<Test>::insert(ALICE, 1));
+    broken(|| damage_alice(|alice| alice.active = false));
     broken(|| {
-        Registered::<Test>::mutate_extant(Role::Attestor, ALICE, |alice| alice.active = false)
-    });
-    broken(|| {
-        Registered::<Test>::mutate_extant(Role::Attestor, ALICE, |alice| {
+        damage_alice(|alice| {
             alice.change = Some(Change {
                 active: false,
                 due: 11,
