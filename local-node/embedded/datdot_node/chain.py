@@ -5,6 +5,7 @@ around it.
 """
 
 import json
+import sqlite3
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -112,6 +113,9 @@ class Chain:
             elif store.meta("begun_with") != begun_with:
                 raise BadStore(f"the chain in {directory} was begun with another genesis")
             return cls(store, clock=clock, cache=cache, finality_lag=finality_lag)
+        except (sqlite3.Error, ScaleError) as error:
+            store.close()
+            raise BadStore(f"the chain in {directory} is damaged: {error}") from error
         except BaseException:
             store.close()
             raise

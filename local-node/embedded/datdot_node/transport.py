@@ -155,6 +155,8 @@ class _WebSocket:
         headers = [(name, value) for name, value in request.headers]
         try:
             self._websocket.initiate_upgrade_connection(headers, request.target)
+            # wsproto announces the request that it was just given.
+            next(self._websocket.events())
             await _send(self._stream, self._websocket.send(AcceptConnection()))
         except (RemoteProtocolError, LocalProtocolError) as error:
             await _send(self._stream, b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
