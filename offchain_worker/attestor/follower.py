@@ -273,7 +273,15 @@ class Follower:
         try:
             secrets = await trio.to_thread.run_sync(self._begin_topic, flip.topic)
             records = await trio.to_thread.run_sync(tools.journal.records, flip.topic)
-            machine = CoinflipMachine(flip, tools.session_key, secrets, self._schedule(), records)
+            proofs = await trio.to_thread.run_sync(tools.journal.evidence, flip.topic)
+            machine = CoinflipMachine(
+                flip,
+                tools.session_key,
+                secrets,
+                self._schedule(),
+                records=records,
+                proofs=proofs,
+            )
             peers = await self._addresses()
             progress = _Progress(self._log, flip.size)
 

@@ -20,9 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-app.command("testnet")(testnet.testnet)
-app.command("node")(node.node)
-app.command("get")(get.get)
+app.command("testnet")(testnet.run)
+app.command("node")(node.run)
+app.command("get")(get.run)
 app.add_typer(attestor.app, name="attestor")
 app.add_typer(hoster.app, name="hoster")
 app.add_typer(keys.app, name="keys")

@@ -71,6 +71,11 @@ class Layout:
         return self.root / "author" / "feed.json"
 
     @property
+    def author_noise_key(self) -> Path:
+        """The author's Noise key."""
+        return self.root / "author" / "noise.json"
+
+    @property
     def sponsor(self) -> Path:
         """The sponsor's account key."""
         return self.root / "sponsor" / "account.json"
@@ -190,6 +195,7 @@ def _make(layout: Layout) -> None:
     """Write what is missing: an interrupted start left some of it."""
     _ensure_key(layout.sponsor, KeyKind.ACCOUNT)
     _ensure_key(layout.author_key, KeyKind.FEED)
+    _ensure_key(layout.author_noise_key, KeyKind.NOISE)
     for folder in layout.hosters:
         _ensure_key(folder / "account.json", KeyKind.ACCOUNT)
         _ensure_key(folder / "noise.json", KeyKind.NOISE)

@@ -5,9 +5,12 @@ Sans-IO: the view draws it, the plain printer prints the lines it returns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from chain_types.records import Closed, Stage
+from offchain_worker.explorer.show import stage_name
 
 
 @dataclass
@@ -25,16 +28,44 @@ class AuditState:
 
 @dataclass
 class ChallengeState:
-    """One challenge, as the chain tells it, with what the attestors' logs add."""
+    """One challenge, as the chain tells it, with what the attestors' logs add.
+
+    Attributes:
+        id, hosting, hoster: which.
+        attestors: by name, in roster order.
+        stage: Flip, Audit, Report, or the outcome.
+        reported: how many reports the chain has.
+        outcome: once it is settled.
+        paid: amounts by name.
+    """
 
     id: int
     hosting: int
     hoster: str
-    stage: str
     attestors: dict[str, AuditState]
+    stage: str = "Flip"
     reported: int = 0
     outcome: str | None = None
     paid: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def drawn(
+        cls, identifier: int, hosting: int, hoster: str, members: Sequence[str]
+    ) -> ChallengeState:
+        """A challenge that just started."""
+        attestors = {name: AuditState() for name in members}
+        return cls(identifier, hosting, hoster, attestors)
+
+    def update(self, stage: Stage, reported: int) -> str | None:
+        """Take in what the chain says; returns a line when the stage changed."""
+        self.reported = reported
+        name = stage_name(stage)
+        if isinstance(stage, Closed):
+            self.outcome = name
+        if name == self.stage:
+            return None
+        self.stage = name
+        return f"challenge {self.id}: {name} ({reported} of {len(self.attestors)} reported)"
 
 
 @dataclass
@@ -61,7 +92,7 @@ class Network:
         if event == "coinflip.progress":
             for flag in ("committed", "echoed", "revealed"):
                 members = entry.get(flag, [])
-                for name, state in zip(sorted_members(challenge), members, strict=False):
+                for name, state in zip(challenge.attestors, members, strict=False):
                     if state:
                         setattr(challenge.attestors[name], flag, True)
             return None
@@ -78,11 +109,6 @@ class Network:
             )
             return f"{label}: {audit.outcome}{receipt}"
         return None
-
-
-def sorted_members(challenge: ChallengeState) -> list[str]:
-    """The attestors in roster order (the order in which they were entered)."""
-    return list(challenge.attestors)
 
 
 def _sentence(entry: Mapping[str, Any]) -> str:

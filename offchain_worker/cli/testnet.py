@@ -1,0 +1,65 @@
+"""`datdot testnet`: the whole network on this machine."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from offchain_worker.cli.common import run_service_status
+from offchain_worker.service.logs import LogFormat, configure
+
+
+def run(
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop after one settled challenge of each hosting.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="With --once: print one JSON object at the end.")
+    ] = False,
+    feed: Annotated[
+        Path | None, typer.Option(help="The file or folder to host; left out, 64 MiB of noise.")
+    ] = None,
+    attestors: Annotated[int | None, typer.Option(help="How many attestors (5).")] = None,
+    hosters: Annotated[int | None, typer.Option(help="How many hosters (2).")] = None,
+    block_ms: Annotated[int | None, typer.Option(help="Time between blocks (500).")] = None,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, help="The chain's port; others follow it. 0 takes free ones."
+        ),
+    ] = 9944,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", help="Keep everything here; a second start goes on from it."),
+    ] = None,
+    adversary: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FAULT: a process that cheats, such as hoster-1=flip-bit."),
+    ] = None,
+) -> None:
+    """Run a chain, an author, hosters and attestors as processes; challenge after challenge.
+
+    Example: `datdot testnet --once --feed photos/`
+    """
+    from offchain_worker.testnet.run import Options, run_testnet
+
+    started = time.monotonic()
+    configure(LogFormat.TEXT, level=logging.ERROR, stream=sys.stderr)
+    options = Options(
+        once=once or json,
+        json=json,
+        feed=feed,
+        attestors=attestors,
+        hosters=hosters,
+        block_ms=block_ms,
+        port=port,
+        directory=directory,
+        adversaries=adversary or [],
+        started=started,
+    )
+    raise typer.Exit(run_service_status(lambda: run_testnet(options)))

@@ -1,0 +1,106 @@
+"""The attestor as an operator runs it: configuration file in, process out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import trio
+
+from offchain_worker.attestor.attestor import run_attestor
+from offchain_worker.chain.accounts import Account
+from offchain_worker.chain.client import open_chain
+from offchain_worker.errors import UsageError
+from offchain_worker.keys import KeyPair
+from offchain_worker.service.clock import warn_about_clock
+from offchain_worker.service.config import Address, AttestorConfig, load_config, parse_address
+from offchain_worker.service.keyfiles import KeyKind, read_account, read_key_pair
+from offchain_worker.swarm.dial import dial
+
+_log = structlog.get_logger()
+
+DIAL_SECONDS = 10.0
+BACKLOG = 64
+
+
+@dataclass(frozen=True)
+class AttestorSettings:
+    """A configuration file with its keys read.
+
+    Attributes:
+        url: the chain's JSON-RPC address.
+        account, session_key: the keys.
+        listen: where it listens.
+        endpoint: what it registers; where it listens unless the file says otherwise.
+        capacity: challenges at a time.
+        state: its folder.
+    """
+
+    url: str
+    account: Account
+    session_key: KeyPair
+    listen: Address
+    endpoint: Address
+    capacity: int
+    state: Path
+
+
+def load_attestor(path: Path) -> AttestorSettings:
+    """Read `attestor.toml` and the keys that it names.
+
+    Raises:
+        UsageError: the file or a key cannot be used.
+    """
+    config = load_config(path, AttestorConfig)
+    section = config.attestor
+    folder = path.parent
+    listen = parse_address(section.listen)
+    return AttestorSettings(
+        url=config.chain.url,
+        account=read_account(folder / section.account),
+        session_key=read_key_pair(folder / section.session_key, KeyKind.SESSION),
+        listen=listen,
+        endpoint=listen if section.endpoint is None else parse_address(section.endpoint),
+        capacity=section.capacity,
+        state=folder / section.state,
+    )
+
+
+async def serve_attestor(settings: AttestorSettings) -> int:
+    """Run the attestor until cancelled.
+
+    Raises:
+        UsageError: the port or the state folder cannot be used.
+        ChainError, WrongRuntimeError: the chain cannot be reached at the start, or is another one.
+    """
+    try:
+        settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UsageError(
+            f"The state folder {settings.state} cannot be made: {error.strerror}."
+        ) from error
+    listen = settings.listen
+    try:
+        listeners = await trio.open_tcp_listeners(listen.port, host=listen.host, backlog=BACKLOG)
+    except OSError as error:
+        raise UsageError(f"The attestor cannot listen on {listen}: {error.strerror}.") from error
+    async with (
+        open_chain(settings.url, journal=settings.state / "transactions.sqlite") as client,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(warn_about_clock, client)
+        _log.info("attestor.listening", address=str(listen), account=settings.account.address)
+        await run_attestor(
+            client,
+            settings.account,
+            settings.session_key,
+            listeners,
+            settings.state,
+            dial=_dial,
+        )
+    return 0
+
+
+async def _dial(host: str, port: int) -> trio.abc.Stream:
+    return await dial(host, port, timeout=DIAL_SECONDS)

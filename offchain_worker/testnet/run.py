@@ -1,0 +1,127 @@
+"""What `datdot testnet` does: set up, watch, and tell how it ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chain_types.records import Verdict
+from offchain_worker.errors import UsageError
+from offchain_worker.explorer.show import challenge_summary
+from offchain_worker.hoster.adversary import Fault
+from offchain_worker.testnet.layout import Layout, open_layout
+from offchain_worker.testnet.testnet import Testnet, check_feed, kept_or_temporary, open_testnet
+from offchain_worker.testnet.view import View
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command's options.
+
+    Attributes:
+        once: stop after one settled challenge of each hosting.
+        json: print one JSON object on standard output; all else goes to standard error.
+        feed: what to host; None: noise.
+        attestors, hosters, block_ms: None: as the folder was made, or the defaults.
+        port: of the chain; 0 takes free ones.
+        directory: kept; None: a temporary one.
+        adversaries: `NAME=FAULT`.
+        started: monotonic seconds at the start of the command.
+    """
+
+    once: bool
+    json: bool
+    feed: Path | None
+    attestors: int | None
+    hosters: int | None
+    block_ms: int | None
+    port: int
+    directory: Path | None
+    adversaries: list[str]
+    started: float
+
+
+async def run_testnet(options: Options) -> int:
+    """Run a testnet; returns the exit status: 0, with `once` only if every challenge passed.
+
+    Cancelled, all processes end and a temporary folder is removed.
+
+    Raises:
+        UsageError: an option cannot be used; nothing was started.
+        OperationError: a process ended, or the chain refused a transaction.
+    """
+    if options.feed is not None:
+        check_feed(options.feed)
+    view = View(sys.stderr if options.json else sys.stdout)
+    with kept_or_temporary(options.directory) as root:
+        layout = open_layout(
+            root,
+            attestors=options.attestors,
+            hosters=options.hosters,
+            block_ms=options.block_ms,
+            port=options.port,
+        )
+        faults = _faults(options.adversaries, layout)
+        async with open_testnet(layout, options.feed, hear=view.tell, faults=faults) as testnet:
+            with view.watching(testnet.network):
+                await testnet.watch(view.tell, refresh=view.refresh, once=options.once)
+            elapsed_s = time.monotonic() - options.started
+            if options.json:
+                result = await _result(testnet, elapsed_s)
+                sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+            view.tell(f"settled after {elapsed_s:.1f} s")
+            settled = testnet.settled.challenges.values()
+            passed = all(
+                snapshot.settlement is not None and snapshot.settlement.outcome is Verdict.PASSED
+                for snapshot in settled
+            )
+            return 0 if passed else 1
+
+
+def _faults(adversaries: list[str], layout: Layout) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    names = {folder.name for folder in layout.hosters}
+    for text in adversaries:
+        name, _, fault = text.partition("=")
+        if name not in names or fault not in set(Fault):
+            raise UsageError(
+                f"--adversary {text!r} names no hoster and fault; write NAME=FAULT with a name of "
+                f"{', '.join(sorted(names))} and a fault of {', '.join(Fault)}."
+            )
+        faults[name] = fault
+    return faults
+
+
+async def _result(testnet: Testnet, elapsed_s: float) -> dict[str, Any]:
+    client = testnet.client
+    version = client.runtime.version
+    head = await client.header()
+    after = await testnet.balances()
+    before = testnet.network.before
+    return {
+        "elapsed_s": round(elapsed_s, 3),
+        "chain": {
+            "blocks": head.number,
+            "runtime": f"{version.spec_name}-{version.spec_version}",
+        },
+        "feeds": [
+            {
+                "key": testnet.feed.key.hex(),
+                "length": str(testnet.feed.length),
+                "bytes": str(testnet.feed.byte_length),
+            }
+        ],
+        "challenges": [
+            challenge_summary(snapshot, await client.reports(snapshot.id))
+            for snapshot in testnet.settled.challenges.values()
+        ],
+        "balances": {
+            testnet.accounts[name].address: {"before": str(before[name]), "after": str(after[name])}
+            for name in before
+        },
+    }

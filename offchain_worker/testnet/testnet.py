@@ -1,0 +1,424 @@
+"""A whole network on one machine: started as operators would, watched through the chain."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from chain_types import storage
+from chain_types.calls import OpenHosting, PublishFeed
+from chain_types.records import Closed, Endpoint, Hosting, Role, Terms
+from chain_types.words import Call
+from offchain_worker.chain.accounts import Account
+from offchain_worker.chain.client import ChainClient, Snapshot, open_chain
+from offchain_worker.chain.heads import Head
+from offchain_worker.errors import OperationError
+from offchain_worker.hoster.feeds import import_path, read_source
+from offchain_worker.hoster.store import Library
+from offchain_worker.hypercore.manifest import encode_manifest
+from offchain_worker.service.attestor import load_attestor
+from offchain_worker.service.hoster import load_hoster
+from offchain_worker.service.keyfiles import KeyKind, read_key_pair
+from offchain_worker.service.registration import attestor_registration, hoster_registration
+from offchain_worker.testnet.genesis import UNIT, genesis_patch
+from offchain_worker.testnet.layout import HOST, Layout, write_hoster_config
+from offchain_worker.testnet.model import ChallengeState, Network
+from offchain_worker.testnet.processes import Child, Processes, open_processes
+
+DEMO_BYTES = 64 * 1024 * 1024
+HOSTER_REWARD = 10 * UNIT
+ATTESTOR_REWARD = UNIT
+CHALLENGES_PAID = 1_000
+NODE_SECONDS = 30.0
+PIECE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class FeedInfo:
+    """The hosted feed: its key, chunks and bytes, and its manifest (None: compat)."""
+
+    key: bytes
+    length: int
+    byte_length: int
+    manifest: bytes | None
+
+
+@dataclass
+class Settled:
+    """The first settled challenge of each hosting since the start, by hosting."""
+
+    challenges: dict[int, Snapshot] = field(default_factory=dict)
+
+
+class Testnet:
+    """A running testnet; made by `open_testnet`.
+
+    Attributes:
+        layout: its folder.
+        processes: its children, by name: node, author, hoster-1 …, attestor-1 …
+        client: a connection of its own to the chain.
+        feed: what is hosted.
+        network: what is known now, for views.
+        names: names of the accounts.
+        settled: first settled challenges.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        processes: Processes,
+        client: ChainClient,
+        feed: FeedInfo,
+        network: Network,
+    ) -> None:
+        self.layout = layout
+        self.processes = processes
+        self.client = client
+        self.feed = feed
+        self.network = network
+        self.settled = Settled()
+        self.accounts = layout.accounts()
+        self.names = {account.public: name for name, account in self.accounts.items()}
+        self._first_challenge = 0
+
+    # Setting up: what the owners of the accounts would do with commands.
+
+    async def register_all(self) -> None:
+        """Register who is not registered yet, and publish the feed."""
+        self._first_challenge = await self.client.read(storage.NEXT_CHALLENGE)
+        self.network.before = await self.balances()
+        async with trio.open_nursery() as nursery:
+            for folder in self.layout.hosters:
+                nursery.start_soon(self._register_hoster, folder)
+            for folder in self.layout.attestors:
+                nursery.start_soon(self._register_attestor, folder)
+            nursery.start_soon(self._publish)
+
+    async def _register_hoster(self, folder: Path) -> None:
+        settings = load_hoster(folder / "hoster.toml")
+        if await self._is_registered(Role.HOSTER, settings.account):
+            return
+        endpoint = Endpoint.of(settings.endpoint.host, settings.endpoint.port)
+        call = hoster_registration(
+            self.client.genesis, settings.account, settings.noise_key, endpoint
+        )
+        await self._submit(call, settings.account)
+
+    async def _register_attestor(self, folder: Path) -> None:
+        settings = load_attestor(folder / "attestor.toml")
+        if await self._is_registered(Role.ATTESTOR, settings.account):
+            return
+        endpoint = Endpoint.of(settings.endpoint.host, settings.endpoint.port)
+        call = attestor_registration(
+            self.client.genesis,
+            settings.account,
+            settings.session_key,
+            endpoint,
+            settings.capacity,
+        )
+        await self._submit(call, settings.account)
+
+    async def _is_registered(self, role: Role, account: Account) -> bool:
+        return await self.client.read(storage.PROVIDERS, role, account.public) is not None
+
+    async def _publish(self) -> None:
+        if await self.client.read(storage.FEEDS, self.feed.key) is None:
+            call = PublishFeed(key=self.feed.key, manifest=self.feed.manifest)
+            await self._submit(call, self.accounts["sponsor"])
+
+    async def open_hostings(self) -> None:
+        """Offer the feed to each hoster that does not host it yet; they accept by themselves."""
+        known = await self.client.entries(storage.HOSTINGS)
+        hosted = {
+            hosting.hoster
+            for _keys, hosting in known
+            if hosting is not None and hosting.feed == self.feed.key
+        }
+        escrow = CHALLENGES_PAID * (HOSTER_REWARD + self.layout.choices.attestors * ATTESTOR_REWARD)
+        async with trio.open_nursery() as nursery:
+            for folder in self.layout.hosters:
+                hoster = self.accounts[folder.name].public
+                if hoster in hosted:
+                    continue
+                call = OpenHosting(
+                    feed=self.feed.key,
+                    hoster=hoster,
+                    escrow=escrow,
+                    terms=Terms(
+                        hoster_reward=HOSTER_REWARD,
+                        attestor_reward=ATTESTOR_REWARD,
+                        length=self.feed.length,
+                        sla=None,
+                    ),
+                )
+                nursery.start_soon(self._submit, call, self.accounts["sponsor"])
+
+    async def _submit(self, call: Call, account: Account) -> None:
+        done = await self.client.submit(call, account)
+        if done.error is not None:
+            name = self.names[account.public]
+            raise OperationError(f"The chain refused {call.name} of {name}: {done.error}.")
+
+    # Children that come and go.
+
+    async def start_hoster(self, folder: Path, *options: str) -> Child:
+        """Start a hoster's process, again if need be."""
+        config = str(folder / "hoster.toml")
+        return await self.processes.start(
+            folder.name, ["hoster", "run", "--config", config, "--log", "json", *options]
+        )
+
+    async def start_attestor(self, folder: Path, *options: str) -> Child:
+        """Start an attestor's process, again if need be."""
+        config = str(folder / "attestor.toml")
+        return await self.processes.start(
+            folder.name, ["attestor", "run", "--config", config, "--log", "json", *options]
+        )
+
+    # Watching.
+
+    async def balances(self) -> dict[str, int]:
+        """What each account has, free and held, in the smallest unit."""
+        found = {}
+        for name, account in self.accounts.items():
+            data = (await self.client.account(account.public)).data
+            found[name] = data.free + data.reserved
+        return found
+
+    async def hostings(self) -> dict[int, Hosting]:
+        """The hostings on chain."""
+        found = await self.client.entries(storage.HOSTINGS)
+        return {keys[0]: hosting for keys, hosting in found if hosting is not None}
+
+    async def watch(
+        self, tell: Callable[[str], None], *, refresh: Callable[[], None], once: bool
+    ) -> None:
+        """Follow the finalized blocks; with `once`, until each hosting has a settled challenge.
+
+        Args:
+            tell: called with each line that a person should read.
+            refresh: called when something changed.
+            once: whether to come back at all.
+
+        Raises:
+            ChainError: the node does not answer.
+        """
+        heads = self.client.heads()
+        try:
+            async for head in heads:
+                await self._take(head, tell)
+                refresh()
+                if once and len(self.settled.challenges) >= self.layout.choices.hosters:
+                    return
+        finally:
+            heads.close()
+
+    async def _take(self, head: Head, tell: Callable[[str], None]) -> None:
+        network = self.network
+        network.block, network.timestamp_ms = head.number, head.timestamp_ms
+        following = await self.client.read(storage.NEXT_CHALLENGE, at=head.hash)
+        for identifier in range(self._first_challenge, following):
+            known = network.challenges.get(identifier)
+            if known is not None and known.outcome is not None:
+                continue
+            snapshot = await self.client.challenge(identifier, at=head.hash)
+            if snapshot is not None:
+                self._take_challenge(snapshot, tell)
+        network.balances = await self.balances()
+
+    def _take_challenge(self, snapshot: Snapshot, tell: Callable[[str], None]) -> None:
+        challenge = snapshot.challenge
+        state = self.network.challenges.get(snapshot.id)
+        if state is None:
+            members = [self.names[member.account] for member in challenge.roster]
+            state = ChallengeState.drawn(
+                snapshot.id, challenge.hosting, self.names[challenge.hoster], members
+            )
+            self.network.challenges[snapshot.id] = state
+            tell(f"challenge {snapshot.id}: {state.hoster} is audited by {', '.join(members)}")
+        reported = snapshot.tally.served + snapshot.tally.failed
+        line = state.update(challenge.stage, reported)
+        if line is not None:
+            tell(line)
+        if isinstance(challenge.stage, Closed) and snapshot.settlement is not None:
+            for payment in snapshot.settlement.paid:
+                name = self.names.get(payment.account, payment.account.hex())
+                state.paid[name] = state.paid.get(name, 0) + payment.amount
+            for absence in snapshot.settlement.absent:
+                tell(f"challenge {snapshot.id}: {self.names[absence.account]} was absent")
+            if state.paid:
+                paid = ", ".join(f"{name} {amount}" for name, amount in state.paid.items())
+                tell(f"challenge {snapshot.id}: paid {paid}")
+            self.settled.challenges.setdefault(challenge.hosting, snapshot)
+
+
+@contextmanager
+def kept_or_temporary(directory: Path | None) -> Iterator[Path]:
+    """The testnet's folder; a temporary one is removed at the end."""
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield directory
+        return
+    made = Path(tempfile.mkdtemp(prefix="datdot-testnet-"))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def check_feed(source: Path) -> None:
+    """Refuse what cannot be hosted, before anything is started.
+
+    Raises:
+        UsageError: missing, unreadable or empty.
+    """
+    for _piece in read_source(source):
+        return
+
+
+@asynccontextmanager
+async def open_testnet(
+    layout: Layout,
+    source: Path | None,
+    *,
+    hear: Callable[[str], None],
+    faults: Mapping[str, str] | None = None,
+) -> AsyncIterator[Testnet]:
+    """Start everything; at the end of the block, or cancelled, every process has ended.
+
+    Args:
+        layout: the folder, with keys and configuration.
+        source: what to host; None makes 64 MiB of noise.
+        hear: called with each line that a person should read.
+        faults: what a process does wrong, by its name; for adversaries.
+
+    Raises:
+        OperationError: a process ended, or the chain refused a transaction.
+        UsageError: the source cannot be hosted.
+    """
+    network = Network()
+    node_ready = trio.Event()
+
+    def on_line(process: str, entry: Mapping[str, Any]) -> None:
+        if process == "node" and entry.get("event") == "node_ready":
+            node_ready.set()
+        line = network.hear(process, entry)
+        if line is not None:
+            hear(line)
+
+    accounts = layout.accounts()
+    patch = layout.root / "genesis.json"
+    patch.write_bytes(
+        msgspec.json.encode(
+            genesis_patch(
+                [account.public for account in accounts.values()],
+                attestors=layout.choices.attestors,
+                block_ms=layout.choices.block_ms,
+            )
+        )
+    )
+    async with AsyncExitStack() as stack:
+        processes = await stack.enter_async_context(open_processes(layout.logs, on_line))
+        await processes.start("node", _node_arguments(layout, patch))
+        for folder in layout.attestors:
+            await processes.start(
+                folder.name,
+                [
+                    "attestor",
+                    "run",
+                    "--config",
+                    str(folder / "attestor.toml"),
+                    "--log",
+                    "json",
+                    *_options(faults, folder.name),
+                ],
+            )
+        feed = await trio.to_thread.run_sync(_make_feed, layout, source)
+        hear(f"feed {feed.key.hex()}: {feed.length} chunks, {feed.byte_length} bytes")
+        await processes.start("author", _author_arguments(layout))
+        for folder in layout.hosters:
+            write_hoster_config(layout, folder, [feed.key])
+        with trio.move_on_after(NODE_SECONDS) as waiting:
+            await node_ready.wait()
+        if waiting.cancelled_caught:
+            raise OperationError(f"The chain did not start; see {layout.logs / 'node.log'}.")
+        client = await stack.enter_async_context(open_chain(layout.url))
+        testnet = Testnet(layout, processes, client, feed, network)
+        for folder in layout.hosters:
+            await testnet.start_hoster(folder, *_options(faults, folder.name))
+        await testnet.register_all()
+        await testnet.open_hostings()
+        yield testnet
+
+
+def _options(faults: Mapping[str, str] | None, name: str) -> list[str]:
+    return ["--adversary", faults[name]] if faults and name in faults else []
+
+
+def _node_arguments(layout: Layout, patch: Path) -> list[str]:
+    return [
+        "node",
+        "--dir",
+        str(layout.chain),
+        "--port",
+        str(layout.rpc_port),
+        "--genesis-patch",
+        str(patch),
+        "--log",
+        "json",
+    ]
+
+
+def _author_arguments(layout: Layout) -> list[str]:
+    return [
+        "feed",
+        "serve",
+        "--store",
+        str(layout.author_store),
+        "--listen",
+        f"{HOST}:{layout.author_port}",
+        "--key",
+        str(layout.author_noise_key),
+        "--log",
+        "json",
+    ]
+
+
+def _make_feed(layout: Layout, source: Path | None) -> FeedInfo:
+    """The author's feed; a second start finds it made."""
+    layout.author_store.mkdir(parents=True, exist_ok=True)
+    with Library(layout.author_store) as library:
+        stores = list(library)
+        if stores:
+            store = stores[0]
+        else:
+            author = read_key_pair(layout.author_key, KeyKind.FEED)
+            store = import_path(library, source or _demo(layout), author)
+        head = store.head()
+        if head is None:
+            raise OperationError(f"The feed in {layout.author_store} has no head.")
+        return FeedInfo(
+            key=store.key,
+            length=head.length,
+            byte_length=sum(root.size for root in head.roots),
+            manifest=None if store.manifest is None else encode_manifest(store.manifest),
+        )
+
+
+def _demo(layout: Layout) -> Path:
+    """A file of noise, always the same: nothing in it compresses, nothing in it is anybody's."""
+    path = layout.root / "author" / "demo.bin"
+    noise = random.Random(0)  # noqa: S311 - content of a demonstration, not a secret
+    with path.open("wb") as file:
+        for _ in range(DEMO_BYTES // PIECE):
+            file.write(noise.randbytes(PIECE))
+    return path
