@@ -8,8 +8,10 @@ leaves half a message behind.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import typing
+import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from trio_websocket import (
     ConnectionClosed,
     HandshakeError,
     WebSocketConnection,
-    open_websocket_url,
+    wrap_client_stream,
 )
 
 from offchain_worker.chain.background import running
@@ -44,7 +46,6 @@ class Limits:
     Attributes:
         timeout: seconds that an answer may take, making the connection again included.
         connect_timeout: seconds until the WebSocket must stand.
-        close_timeout: seconds for a friendly end.
         idle: seconds between pings; a pong must come within `timeout`.
         retry_first, retry_most: seconds to wait before connecting again, doubled each time.
         message_bytes: the largest message that is accepted.
@@ -54,7 +55,6 @@ class Limits:
 
     timeout: float = 15.0
     connect_timeout: float = 5.0
-    close_timeout: float = 1.0
     idle: float = 10.0
     retry_first: float = 0.1
     retry_most: float = 5.0
@@ -64,6 +64,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+_RECEIVE_BYTES = 2**16
 
 
 class _Error(msgspec.Struct):
@@ -258,6 +259,43 @@ class _Link:
         )
 
 
+@dataclass(frozen=True)
+class _Address:
+    """Where a WebSocket URL leads."""
+
+    host: str
+    port: int
+    resource: str
+    secure: bool
+
+    @classmethod
+    def of(cls, url: str) -> _Address:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("ws", "wss") or not parts.hostname:
+            raise ValueError(f"{url!r} is no WebSocket URL: ws://host:port or wss://host:port")
+        secure = parts.scheme == "wss"
+        resource = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        return cls(parts.hostname, parts.port or (443 if secure else 80), resource, secure)
+
+    @property
+    def authority(self) -> str:
+        """What the HTTP request names as its host."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    async def open_stream(self) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+        if not self.secure:
+            return await trio.open_tcp_stream(self.host, self.port)
+        return await trio.open_ssl_over_tcp_stream(self.host, self.port, https_compatible=True)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost words of an error."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
+
+
 class Rpc:
     """A JSON-RPC client; made by `open_rpc`.
 
@@ -268,6 +306,7 @@ class Rpc:
 
     def __init__(self, url: str, limits: Limits) -> None:
         self.url = url
+        self._address = _Address.of(url)
         self.connections = 0
         self._limits = limits
         self._ids = itertools.count(1)
@@ -280,33 +319,58 @@ class Rpc:
         """Make the connection, again and again, until cancelled."""
         delay = self._limits.retry_first
         while True:
-            link = _Link(self._ids, self._limits)
+            connections = self.connections
             try:
-                async with open_websocket_url(
-                    self.url,
-                    max_message_size=self._limits.message_bytes,
-                    receive_buffer_size=2**16,
-                    connect_timeout=self._limits.connect_timeout,
-                    disconnect_timeout=self._limits.close_timeout,
-                ) as websocket:
-                    delay = self._limits.retry_first
-                    self._link = link
-                    self.connections += 1
-                    self._connected.set()
-                    try:
-                        await link.serve(websocket)
-                    finally:
-                        link.lose("closed")
-                        self._link = None
-                        self._connected = trio.Event()
-            except (HandshakeError, ConnectionClosed, OSError, trio.BrokenResourceError) as error:
-                self._failure = str(error.__cause__ or error) or type(error).__name__
-            if link.lost is not None:
-                self._failure = link.lost
+                await self._connect()
+            except* (HandshakeError, ConnectionClosed, OSError, trio.BrokenResourceError) as group:
+                self._failure = _reason(group)
+            except* trio.TooSlowError:
+                self._failure = f"no connection within {self._limits.connect_timeout:g} s"
             _log.warning("chain.connection_lost", url=self.url, reason=self._failure)
+            if self.connections > connections:
+                delay = self._limits.retry_first
             # Jitter keeps the clients of a node that comes back from arriving all at once.
             await trio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
             delay = min(2 * delay, self._limits.retry_most)
+
+    async def _connect(self) -> None:
+        """Make one connection and serve it until it is lost."""
+        with trio.fail_after(self._limits.connect_timeout) as opening:
+            stream = await self._address.open_stream()
+            try:
+                async with trio.open_nursery() as nursery:
+                    websocket = await wrap_client_stream(
+                        nursery,
+                        stream,
+                        self._address.authority,
+                        self._address.resource,
+                        max_message_size=self._limits.message_bytes,
+                        receive_buffer_size=_RECEIVE_BYTES,
+                    )
+                    opening.deadline = math.inf
+                    await self._serve(websocket)
+                    nursery.cancel_scope.cancel()
+            finally:
+                # The library leaves a stream open that the other side closed.
+                await trio.aclose_forcefully(stream)
+
+    async def _serve(self, websocket: WebSocketConnection) -> None:
+        link = _Link(self._ids, self._limits)
+        self._link = link
+        self.connections += 1
+        self._connected.set()
+        try:
+            await link.serve(websocket)
+        finally:
+            link.lose("closed")
+            self._failure = link.lost or ""
+            self._forget(link)
+
+    def _forget(self, link: _Link) -> None:
+        """Let requests wait for the next connection, as soon as one of them sees the loss."""
+        if self._link is link:
+            self._link = None
+            self._connected = trio.Event()
 
     async def request(
         self,
@@ -337,6 +401,7 @@ class Rpc:
                     try:
                         return await link.request(method, params)
                     except ConnectionLost:
+                        self._forget(link)
                         if not again:
                             raise
         raise RpcTimeout(method, seconds, "" if self._link else self._failure)
@@ -358,7 +423,11 @@ class Rpc:
         with trio.move_on_after(self._limits.timeout):
             async with self._requests:
                 link = await self._linked()
-                identifier = await link.request(method, params, send)
+                try:
+                    identifier = await link.request(method, params, send)
+                except ConnectionLost:
+                    self._forget(link)
+                    raise
                 return Subscription(link, identifier, receive)
         raise RpcTimeout(method, self._limits.timeout, "" if self._link else self._failure)
 
@@ -368,6 +437,9 @@ async def open_rpc(url: str, limits: Limits = DEFAULT_LIMITS) -> AsyncIterator[R
     """Connect to a node's WebSocket URL and stay connected for the time of the context.
 
     The first connection is made in the background: a request waits for it, within its time-out.
+
+    Raises:
+        ValueError: the URL is no WebSocket URL.
     """
     rpc = Rpc(url, limits)
     async with running(rpc.stay_connected):
