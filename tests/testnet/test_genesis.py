@@ -1,0 +1,42 @@
+"""The testnet's timing: the specification's at 500 ms, workable at every block time."""
+
+from __future__ import annotations
+
+import pytest
+
+from offchain_worker.testnet.genesis import timing
+
+SPECIFIED = {
+    "blockMs": 500,
+    "joinMs": 1_500,
+    "deltaMs": 200,
+    "finalityMs": 0,
+    "flipMs": 5_000,
+    "commitMs": 2_000,
+    "commitBlocks": 4,
+    "windowMs": 15_000,
+    "tailMs": 3_000,
+    "chunkTimeoutMs": 1_000,
+    "graceBlocks": 12,
+    "demandBlocks": 12,
+    "attestors": 5,
+    "minActive": 4,
+    "chunks": 100,
+    "proved": 32,
+    "clockToleranceMs": 2_000,
+    "poolFactor": 1,
+    "minAge": 1,
+    "schedule": "uniform",
+}
+
+
+def test_at_500_ms_it_is_that_of_the_specification() -> None:
+    assert timing(attestors=5, block_ms=500) == SPECIFIED
+
+
+@pytest.mark.parametrize("block_ms", [200, 500, 1_000, 2_000, 6_000])
+def test_there_is_room_for_flip_fallback_and_audits(block_ms: int) -> None:
+    values = timing(attestors=4, block_ms=block_ms)
+    assert values["flipMs"] >= values["joinMs"] + 12 * values["deltaMs"] + 2 * block_ms
+    moments_from = values["flipMs"] + values["commitMs"] + 5 * block_ms
+    assert values["windowMs"] >= moments_from + values["tailMs"] + 500
