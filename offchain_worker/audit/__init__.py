@@ -1,0 +1,1 @@
+"""Auditing a hoster: the session, the receipt, the multiproof, the report (challenge.md §3, §4)."""

@@ -56,7 +56,7 @@ from offchain_worker.measurement.session import Transfer, session_metrics
 _log = structlog.get_logger()
 
 Dial = Callable[[], Awaitable[trio.abc.Stream]]
-"""Makes the transport's connection; raises `OSError` when it cannot."""
+"""Makes the transport's connection; raises `OSError` or `Unreachable` when it cannot."""
 
 RETRY_PAUSE_S = 0.25
 """Pause before a lost connection is made again."""

@@ -12,10 +12,11 @@ from enum import StrEnum
 import trio
 
 from offchain_worker.audit.receipt import Receipt
+from offchain_worker.hoster.feeds import sign_head
 from offchain_worker.hoster.receipts import SignReceipt
-from offchain_worker.hoster.store import FeedStore, Library
+from offchain_worker.hoster.store import FeedStore, Library, StoreError
 from offchain_worker.hypercore.feed import Feed, FeedSource, Head
-from offchain_worker.hypercore.tree import Node
+from offchain_worker.hypercore.tree import Node, full_roots
 from offchain_worker.keys import KeyPair
 
 
@@ -27,7 +28,9 @@ class Fault(StrEnum):
     WRONG_CHUNK = "wrong-chunk"
     """Another chunk instead of the asked one: BadProof."""
     OLD_HEAD = "old-head"
-    """The oldest head that the author signed: NotHosted, when that is below the vouched one."""
+    """The oldest head in the store: NotHosted, when that is below the vouched one.
+
+    `give_old_head` puts one there for a feed that was fetched as it is."""
     NO_RECEIPT = "no-receipt"
     """Serves, but signs nothing: NoReceipt."""
     RECEIPT_OTHER_CHUNKS = "receipt-other-chunks"
@@ -65,6 +68,20 @@ def faulty_signer(sign: SignReceipt, fault: Fault) -> SignReceipt:
         Fault.RECEIPT_OTHER_CLIENT: other_client,
     }
     return signers.get(fault, sign)
+
+
+def give_old_head(store: FeedStore, author: KeyPair, length: int) -> None:
+    """Put an old head of `length` chunks into a complete store, signed as the author once did.
+
+    Raises:
+        StoreError: the feed is not longer than that, or nodes of it are missing.
+    """
+    current = store.head()
+    found = [store.node(index) for index in full_roots(length)]
+    roots = [node for node in found if node is not None]
+    if current is None or len(roots) != len(found):
+        raise StoreError(f"The feed {store.key.hex()} has not all of its first {length} chunks.")
+    store.keep_older_head(sign_head(store, author, current.fork, roots))
 
 
 class _Faulty:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +22,7 @@ from offchain_worker.hypercore.manifest import (
     single_signer_manifest,
     wrap_signature,
 )
-from offchain_worker.hypercore.tree import TreeBuilder
+from offchain_worker.hypercore.tree import Node, TreeBuilder, length_of, tree_hash
 from offchain_worker.keys import KeyPair
 
 DEFAULT_CHUNK_SIZE = 64 * 1024
@@ -119,18 +119,24 @@ def append(
             progress(builder.byte_length - start_bytes)
     if builder.length == start_length:
         raise UsageError("There is nothing to append.")
-    hashed = builder.tree_hash()
-    bare = author.sign(signable(store.key, store.manifest, fork, builder.length, hashed))
-    head = Head(
+    head = sign_head(store, author, fork, builder.roots)
+    store.put_head(head)
+    return head
+
+
+def sign_head(store: FeedStore, author: KeyPair, fork: int, roots: Sequence[Node]) -> Head:
+    """The head over `roots`, signed by the feed's one author; it is not stored."""
+    length = length_of(root.index for root in roots)
+    hashed = tree_hash(roots)
+    bare = author.sign(signable(store.key, store.manifest, fork, length, hashed))
+    return Head(
         fork=fork,
-        length=builder.length,
+        length=length,
         tree_hash=hashed,
-        roots=tuple(builder.roots),
+        roots=tuple(roots),
         signature=bare if store.manifest is None else wrap_signature(bare),
         manifest=store.manifest,
     )
-    store.put_head(head)
-    return head
 
 
 def read_source(source: Path) -> Iterator[bytes]:

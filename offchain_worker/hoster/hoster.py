@@ -52,7 +52,7 @@ class Hoster:
     Attributes:
         library: the feeds.
         counters: how often what happened: `sessions`, `refused_full`, `handshakes_failed`,
-            `chunks`, `chunk_bytes`, `receipts`, `store_errors`.
+            `chunks`, `chunk_bytes`, `receipts`, `store_errors`, `crashes`.
     """
 
     def __init__(
@@ -127,6 +127,10 @@ class Hoster:
         self._open += 1
         try:
             await self._serve_peer(stream)
+        except Exception:
+            # A defect of ours that one peer found must not end the others' connections.
+            self.counters["crashes"] += 1
+            _log.exception("hoster.session_crashed")
         finally:
             self._open -= 1
 

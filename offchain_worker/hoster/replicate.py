@@ -23,7 +23,7 @@ from offchain_worker.keys import KeyPair
 _log = structlog.get_logger()
 
 DialPeer = Callable[[], Awaitable[trio.abc.Stream]]
-"""Connects to a peer; raises `OSError` when it cannot."""
+"""Connects to a peer; raises `OSError` or `Unreachable` when it cannot."""
 
 BATCH_CHUNKS = 64
 BATCH_BYTES = 4 * 1024 * 1024

@@ -26,6 +26,7 @@ from typing import Any, Self
 import structlog
 import trio
 
+from offchain_worker.errors import OperationError
 from offchain_worker.hypercore.errors import HypercoreError
 from offchain_worker.hypercore.feed import ChangeSignal, Head
 from offchain_worker.hypercore.manifest import (
@@ -59,7 +60,7 @@ CREATE TABLE chunks (chunk_index INTEGER PRIMARY KEY, data BLOB NOT NULL);
 """
 
 
-class StoreError(Exception):
+class StoreError(OperationError):
     """A feed's database cannot be used: damaged, of another format, or not what was asked for."""
 
 
@@ -86,6 +87,7 @@ class FeedStore:
         self.path = path
         self._writing = threading.Lock()
         self._changes = ChangeSignal()
+        self._checked = bytearray()
         try:
             with ExitStack() as undo:
                 self._reader = undo.enter_context(closing(_connect(path)))
@@ -204,16 +206,29 @@ class FeedStore:
         return Node(index, size, hashed)
 
     def block(self, index: int) -> bytes | None:
-        """A chunk's bytes; None when it is not held or no longer has its leaf's hash."""
+        """A chunk's bytes; None when it is not held or no longer has its leaf's hash.
+
+        The hash is computed the first time that a chunk is read after opening: afterwards the
+        disk is trusted, since the peer checks every chunk anyway.
+        """
         row = self._row("SELECT data FROM chunks WHERE chunk_index = ?", index)
         if row is None:
             return None
-        leaf = self.node(2 * index)
         data: bytes = row[0]
-        if leaf is None or leaf_hash(data) != leaf.hash:
-            self._forget(index)
-            return None
+        if not self._is_checked(index):
+            leaf = self.node(2 * index)
+            if leaf is None or leaf_hash(data) != leaf.hash:
+                self._forget(index)
+                return None
+            self._checked[index // 8] |= 1 << index % 8
         return data
+
+    def _is_checked(self, index: int) -> bool:
+        """Whether the chunk was checked since the store was opened; a bit each is kept."""
+        missing = index // 8 + 1 - len(self._checked)
+        if missing > 0:
+            self._checked.extend(bytes(missing))
+        return bool(self._checked[index // 8] & 1 << index % 8)
 
     def has(self, index: int) -> bool:
         """Whether a chunk is stored; its bytes are looked at by `block` only."""
@@ -264,6 +279,8 @@ class FeedStore:
             _put_nodes(connection, nodes)
             connection.executemany("INSERT OR REPLACE INTO chunks VALUES (?, ?)", chunks)
         self._contiguous = _first_gap(self._writer, self._contiguous)
+        for index, _data in chunks:
+            self._uncheck(index)
 
     def put_head(self, head: Head, nodes: Iterable[Node] = ()) -> None:
         """Take a newer head: longer on the same fork, or any on a higher fork.
@@ -315,6 +332,7 @@ class FeedStore:
         self._head = head
         if rewritten:
             self._contiguous = 0
+            self._checked.clear()
 
     def _forget(self, index: int) -> None:
         """Drop a chunk that is damaged on disk, so that it is missing and can be fetched again."""
@@ -322,6 +340,30 @@ class FeedStore:
         with self._transaction() as connection:
             connection.execute("DELETE FROM chunks WHERE chunk_index = ?", (index,))
         self._contiguous = min(self._contiguous, index)
+        self._uncheck(index)
+
+    def _uncheck(self, index: int) -> None:
+        if index // 8 < len(self._checked):
+            self._checked[index // 8] &= ~(1 << index % 8)
+
+    def keep_older_head(self, head: Head) -> None:
+        """Keep another head that the author signed besides the newest one.
+
+        `heads` returns it as long as it is among the newest eight. Its roots must be stored.
+
+        Raises:
+            HypercoreError: the head is not the author's.
+            StoreError: it is not older than the newest one of the same fork, or the disk fails.
+        """
+        current = self._head
+        if current is None or head.fork != current.fork or head.length >= current.length:
+            raise StoreError(f"The head of length {head.length} is not an older one of the fork.")
+        self._verified_head(head.fork, head.length, head.signature)
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO heads VALUES (?, ?, ?)",
+                (head.fork, head.length, head.signature),
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -6,7 +6,7 @@ Rules: no real time passes but in the tests on loopback; what is a fault of the 
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -50,13 +50,15 @@ class World:
     w: bytes
     origin: float
     dialled: int = 0
+    hosters: list[Hoster] = field(default_factory=list)
 
     def clock_ms(self) -> int:
         """The wall clock that goes with Trio's."""
         return START_MS + round((trio.current_time() - self.origin) * 1_000)
 
     def hoster(self, **options) -> Hoster:
-        return Hoster(self.library, HOSTER, **{"clock_ms": self.clock_ms, **options})
+        self.hosters.append(Hoster(self.library, HOSTER, **{"clock_ms": self.clock_ms, **options}))
+        return self.hosters[-1]
 
     def dial(self, hoster: Hoster) -> Callable:
         async def dial() -> trio.abc.Stream:
@@ -149,7 +151,9 @@ def world(tmp_path: Path, nursery):
         store = library.create(context.feed_key, context.manifest)
         append(store, [chunk(index) for index in range(130)], AUTHOR)
         append(store, [chunk(index) for index in range(130, 150)], AUTHOR)
-        yield World(library, store, nursery, context, w, trio.current_time())
+        world = World(library, store, nursery, context, w, trio.current_time())
+        yield world
+        assert not any(hoster.counters["crashes"] for hoster in world.hosters)
         nursery.cancel_scope.cancel()
 
 

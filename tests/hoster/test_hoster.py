@@ -15,7 +15,7 @@ from offchain_worker.errors import UsageError
 from offchain_worker.hoster.feeds import append, import_path
 from offchain_worker.hoster.hoster import Hoster, Limits
 from offchain_worker.hoster.replicate import Replication
-from offchain_worker.hoster.store import Library
+from offchain_worker.hoster.store import FeedStore, Library, StoreError
 from offchain_worker.hypercore.errors import HandshakeFailed, NoData, NotHosted, Unreachable
 from offchain_worker.hypercore.manifest import signable
 from offchain_worker.hypercore.reader import open_reader
@@ -42,9 +42,20 @@ def elsewhere(tmp_path):
         yield library
 
 
+HOSTERS = []
+
+
+@pytest.fixture(autouse=True)
+def _no_crashes():
+    HOSTERS.clear()
+    yield
+    assert [hoster.counters["crashes"] for hoster in HOSTERS] == [0] * len(HOSTERS)
+
+
 async def serving(nursery, library, **options):
     """Serve the library on a free port; returns the hoster and how to dial it."""
     hoster = Hoster(library, options.pop("keypair", HOSTER), **options)
+    HOSTERS.append(hoster)
     host, port = await nursery.start(hoster.serve, "127.0.0.1", 0)
     return hoster, partial(trio.open_tcp_stream, host, port)
 
@@ -280,6 +291,29 @@ async def test_garbage_ends_only_its_own_connection(nursery, author, garbage):
     assert hoster.counters["handshakes_failed"] == 1
     got = []
     await fetch(dial, only(author).key, lambda index, _data: got.append(index), chunks=range(3))
+    assert got == [0, 1, 2]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_defect_or_a_failing_disk_ends_only_the_session(nursery, author, monkeypatch):
+    hoster, dial = await serving(nursery, author)
+    store = only(author)
+
+    def fail(kind):
+        def block(_self, index):
+            raise kind("on purpose")
+
+        return block
+
+    for kind, counter in ((RuntimeError, "crashes"), (StoreError, "store_errors")):
+        with monkeypatch.context() as patch:
+            patch.setattr(FeedStore, "block", fail(kind))
+            with pytest.raises(NoData):
+                await fetch(dial, store.key, print, chunks=range(1))
+        await trio.testing.wait_all_tasks_blocked()
+        assert hoster.counters.pop(counter) == 1
+    got = []
+    await fetch(dial, store.key, lambda index, _data: got.append(index), chunks=range(3))
     assert got == [0, 1, 2]
     nursery.cancel_scope.cancel()
 

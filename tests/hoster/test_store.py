@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from offchain_worker.hoster.adversary import give_old_head
 from offchain_worker.hoster.feeds import append
 from offchain_worker.hoster.store import FeedStore, Library, LibraryInUse, StoreError
 from offchain_worker.hypercore.errors import BadProof
@@ -142,6 +143,32 @@ def test_only_newer_heads_of_the_author_are_taken(path):
     with pytest.raises(BadProof):
         store.put_head(replace(new, signature=bytes(68)))
     assert store.head() == new
+    store.close()
+
+
+def test_a_chunk_that_is_written_again_is_checked_again(path):
+    store = FeedStore(path)
+    assert store.block(3) == CHUNKS[3]
+    store.add([(3, b"something else")], [])
+    assert store.block(3) is None
+    assert list(store.missing()) == [3]
+    store.close()
+
+
+def test_an_older_head_can_be_kept_besides_the_newest(path):
+    store = FeedStore(path)
+    newest = store.head()
+    give_old_head(store, AUTHOR, 9)
+    assert [head.length for head in store.heads()] == [5, 9, 13]
+    assert store.head() == newest
+    for length in (13, 14):
+        with pytest.raises(StoreError, match=r"older|not all"):
+            give_old_head(store, AUTHOR, length)
+    with pytest.raises(BadProof):
+        give_old_head(store, KeyPair.generate(), 8)
+    store.close()
+    store = FeedStore(path)
+    assert [head.length for head in store.heads()] == [5, 9, 13]
     store.close()
 
 
