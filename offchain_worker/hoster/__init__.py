@@ -1,1 +1,1 @@
-"""A complete hoster: feeds on disk, importing, serving, replicating, receipts (challenge.md §3.4)."""
+"""A complete hoster: feeds on disk, imports, serving, replicas, receipts (challenge.md §3.4)."""

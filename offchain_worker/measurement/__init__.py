@@ -1,1 +1,1 @@
-"""Measuring any peer: one definition of each figure, for hosters and attestors (challenge.md §3.5)."""
+"""Measuring any peer: one definition of each figure for all of them (challenge.md §3.5)."""
