@@ -1,7 +1,6 @@
 """JSON-RPC over real sockets: by substrate-interface, and by hand where it is about bad input."""
 
 import json
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,15 +11,15 @@ import trio
 import trio_websocket
 from substrateinterface import Keypair, SubstrateInterface
 from substrateinterface.exceptions import SubstrateRequestException
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, CloseConnection, Message, Request
 
 from datdot_node import Chain, transport
 from datdot_node.errors import PortInUse
 from datdot_node.main import run
 from datdot_node.node import Mode, Node
 from datdot_node.rpc import session
-from datdot_node.server import Server
-
-MAIN_THREADS = threading.active_count()
+from datdot_node.server import Server, listen, port_of
 
 
 class Running:
@@ -41,9 +40,10 @@ async def serving(mode: Mode = Mode.MANUAL, **options: Any) -> AsyncIterator[Run
     try:
         async with trio.open_nursery() as nursery:
             node = Node(chain, mode)
-            port = await nursery.start(Server(node, **options).serve, "127.0.0.1", 0)
+            listeners = await listen("127.0.0.1", 0)
+            nursery.start_soon(Server(node, **options).serve, listeners)
             nursery.start_soon(node.produce)
-            yield Running(node, port)
+            yield Running(node, port_of(listeners))
             nursery.cancel_scope.cancel()
     finally:
         chain.close()
@@ -395,11 +395,19 @@ async def test_too_large_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MAX_MESSAGE", 10_000)
     async with serving() as running:
         assert (await http(running, b" " * 10_001))[0] == 413
-        async with connected(running) as client:
-            await client.socket.send_message("x" * 10_001)
-            with pytest.raises(trio_websocket.ConnectionClosed) as caught:
-                await client.message()
-            assert caught.value.reason.code == 1009
+        stream = await trio.open_tcp_stream("127.0.0.1", running.port)
+        async with stream:
+            client = WSConnection(ConnectionType.CLIENT)
+            await stream.send_all(client.send(Request(host="localhost", target="/")))
+            client.receive_data(await stream.receive_some(4096))
+            assert isinstance(next(client.events()), AcceptConnection)
+            await stream.send_all(client.send(Message(data="x" * 10_001)))
+            client.receive_data(await stream.receive_some(4096))
+            closed = next(client.events())
+            assert isinstance(closed, CloseConnection)
+            assert closed.code == 1009
+            await stream.send_all(client.send(closed.response()))
+            assert await stream.receive_some(1) == b""
 
 
 async def test_too_many_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import trio
 
 from datdot_node.chain import Chain
 from datdot_node.node import Mode, Node
-from datdot_node.server import Server
+from datdot_node.server import Server, listen, port_of
 
 logger = structlog.get_logger(__name__)
 
@@ -35,13 +35,20 @@ async def run(
     `ready_line` also prints `{"event":"ready","url":…,"port":…,"genesis":…,"head":…}` on standard
     output. Raises the errors of `Chain.open` and `PortInUse`.
     """
-    chain = await trio.to_thread.run_sync(
-        lambda: Chain.open(directory, code=code, preset=preset, genesis_patch=genesis_patch)
-    )
+    listeners = await listen(host, port)
+    try:
+        chain = await trio.to_thread.run_sync(
+            lambda: Chain.open(directory, code=code, preset=preset, genesis_patch=genesis_patch)
+        )
+    except BaseException:
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
+        raise
     try:
         node = Node(chain, mode)
         async with trio.open_nursery() as nursery:
-            bound = await nursery.start(Server(node).serve, host, port)
+            await nursery.start(Server(node).serve, listeners)
+            bound = port_of(listeners)
             url = f"ws://{f'[{host}]' if ':' in host else host}:{bound}"
             genesis = "0x" + chain.genesis_hash.hex()
             logger.info("node_ready", url=url, genesis=genesis, head=chain.head.number)

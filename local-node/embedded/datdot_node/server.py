@@ -1,7 +1,6 @@
 """JSON-RPC over WebSocket and HTTP on one port."""
 
 import errno
-from functools import partial
 
 import structlog
 import trio
@@ -16,8 +15,24 @@ MAX_CONNECTIONS = 256
 logger = structlog.get_logger(__name__)
 
 
+async def listen(host: str, port: int) -> list[trio.SocketListener]:
+    """Sockets that listen; port 0 takes a free one. Raises `PortInUse` and `OSError`."""
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(f"port {port} on {host} is in use") from error
+        raise
+
+
+def port_of(listeners: list[trio.SocketListener]) -> int:
+    """The port that they listen on."""
+    port: int = listeners[0].socket.getsockname()[1]
+    return port
+
+
 class Server:
-    """Listens for clients of one node."""
+    """Serves clients of one node."""
 
     def __init__(self, node: Node, *, max_connections: int = MAX_CONNECTIONS) -> None:
         self._node = node
@@ -25,23 +40,12 @@ class Server:
 
     async def serve(
         self,
-        host: str,
-        port: int,
+        listeners: list[trio.SocketListener],
         *,
-        task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+        task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serves for ever; starts with the port that it listens on (useful when `port` is 0).
-
-        Raises `PortInUse`. Cancelled, it closes all connections.
-        """
-        try:
-            listeners = await trio.open_tcp_listeners(port, host=host)
-        except OSError as error:
-            raise _listen_error(host, port, error) from error
-        address = listeners[0].socket.getsockname()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(partial(trio.serve_listeners, self._client, listeners))
-            task_status.started(address[1])
+        """Serves for ever. Cancelled, it closes the listeners and all connections."""
+        await trio.serve_listeners(self._client, listeners, task_status=task_status)
 
     async def _client(self, stream: trio.SocketStream) -> None:
         if self._free == 0:
@@ -53,9 +57,3 @@ class Server:
             await serve_connection(stream, self._node)
         finally:
             self._free += 1
-
-
-def _listen_error(host: str, port: int, error: OSError) -> Exception:
-    if error.errno == errno.EADDRINUSE or "in use" in str(error):
-        return PortInUse(f"port {port} on {host} is in use")
-    return error

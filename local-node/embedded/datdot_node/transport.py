@@ -10,6 +10,7 @@ import h11
 import structlog
 import trio
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
@@ -33,6 +34,8 @@ READ_TIMEOUT_S = 60.0
 WRITE_TIMEOUT_S = 20.0
 PING_S = 30.0
 """A WebSocket that is silent so long is pinged, and let go when it stays silent as long again."""
+CLOSE_S = 2.0
+"""How long a client gets to answer when it is sent away."""
 _CHUNK = 65536
 
 logger = structlog.get_logger(__name__)
@@ -171,7 +174,13 @@ class _WebSocket:
             self._outgoing.close()
 
     def _notify(self, message: bytes) -> None:
-        """Puts a notification in the queue; a client that lets it fill up is let go."""
+        """Puts a notification in the queue; a client that lets it fill up is let go.
+
+        Called within the node's work, which must not fail for a client's sake: one that is being
+        closed is told nothing more.
+        """
+        if self._websocket.state is not ConnectionState.OPEN:
+            return
         try:
             self._outgoing.send_nowait(self._frame(message))
         except trio.WouldBlock:
@@ -202,6 +211,7 @@ class _WebSocket:
                             await self._outgoing.send(
                                 self._websocket.send(CloseConnection(code=1009))
                             )
+                            await self._until_closed()
                             return
                         if event.message_finished:
                             await self._answer(session, parts)
@@ -226,6 +236,14 @@ class _WebSocket:
             await self._outgoing.send(self._websocket.send(Ping()))
             data = await _receive(self._stream, PING_S)
         return data or None
+
+    async def _until_closed(self) -> None:
+        """Waits a while for the peer's answer to our close, so that it reads it before a reset."""
+        with trio.move_on_after(CLOSE_S):
+            while self._websocket.state is not ConnectionState.CLOSED:
+                self._websocket.receive_data(await self._stream.receive_some(_CHUNK) or None)
+                for _ in self._websocket.events():
+                    pass
 
     async def _answer(self, session: Session, parts: list[str | bytes]) -> None:
         if all(isinstance(part, str) for part in parts):
