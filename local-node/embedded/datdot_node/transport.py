@@ -27,8 +27,8 @@ from datdot_node.rpc.session import Session
 
 MAX_MESSAGE = 16 * 1024 * 1024
 """Largest request, in bytes."""
-MAX_WAITING = 256
-"""Most messages that wait for a client to read; one more, and it is let go."""
+MAX_WAITING, MAX_WAITING_BYTES = 8192, 16 * 1024 * 1024
+"""Most notifications that wait for a client to read; one more, and it is let go."""
 READ_TIMEOUT_S = 60.0
 """How long a request may take to arrive, and how long HTTP is kept alive."""
 WRITE_TIMEOUT_S = 20.0
@@ -151,7 +151,10 @@ class _WebSocket:
         self._stream = stream
         self._node = node
         self._websocket = WSConnection(ConnectionType.SERVER)
-        self._outgoing, self._to_write = trio.open_memory_channel[bytes](MAX_WAITING)
+        self._outgoing, self._to_write = trio.open_memory_channel[tuple[bytes, trio.Event | None]](
+            MAX_WAITING
+        )
+        self._waiting_bytes = 0
         self._too_slow: Callable[[], None] | None = None
 
     async def serve(self, request: h11.Request, first: bytes) -> None:
@@ -181,19 +184,36 @@ class _WebSocket:
         """
         if self._websocket.state is not ConnectionState.OPEN:
             return
+        frame = self._frame(message)
         try:
-            self._outgoing.send_nowait(self._frame(message))
+            if self._waiting_bytes > MAX_WAITING_BYTES:
+                raise trio.WouldBlock
+            self._outgoing.send_nowait((frame, None))
+            self._waiting_bytes += len(frame)
         except trio.WouldBlock:
-            logger.warning("slow_client_dropped", waiting=MAX_WAITING)
+            logger.warning("slow_client_dropped", waiting_bytes=self._waiting_bytes)
             if self._too_slow is not None:
                 self._too_slow()
+
+    async def _say(self, frame: bytes) -> None:
+        """Sends a frame after those that wait, and waits until it is written.
+
+        So a client that asks without reading has one answer waiting, not all of them.
+        """
+        written = trio.Event()
+        self._waiting_bytes += len(frame)
+        await self._outgoing.send((frame, written))
+        await written.wait()
 
     def _frame(self, message: bytes) -> bytes:
         return self._websocket.send(Message(data=message.decode()))
 
     async def _write(self) -> None:
-        async for data in self._to_write:
-            await _send(self._stream, data)
+        async for frame, written in self._to_write:
+            await _send(self._stream, frame)
+            self._waiting_bytes -= len(frame)
+            if written is not None:
+                written.set()
 
     async def _read(self, session: Session, first: bytes) -> None:
         parts: list[str | bytes] = []
@@ -208,18 +228,16 @@ class _WebSocket:
                         parts.append(part if isinstance(part, str) else bytes(part))
                         size += len(event.data)
                         if size > MAX_MESSAGE:
-                            await self._outgoing.send(
-                                self._websocket.send(CloseConnection(code=1009))
-                            )
+                            await self._say(self._websocket.send(CloseConnection(code=1009)))
                             await self._until_closed()
                             return
                         if event.message_finished:
                             await self._answer(session, parts)
                             parts, size = [], 0
                     elif isinstance(event, Ping):
-                        await self._outgoing.send(self._websocket.send(event.response()))
+                        await self._say(self._websocket.send(event.response()))
                     elif isinstance(event, CloseConnection):
-                        await self._outgoing.send(self._websocket.send(event.response()))
+                        await self._say(self._websocket.send(event.response()))
                         return
                     elif not isinstance(event, Pong):
                         raise _PeerGone(f"it sent {type(event).__name__}")
@@ -233,7 +251,7 @@ class _WebSocket:
         with trio.move_on_after(PING_S):
             data = bytes(await self._stream.receive_some(_CHUNK))
         if data is None:
-            await self._outgoing.send(self._websocket.send(Ping()))
+            await self._say(self._websocket.send(Ping()))
             data = await _receive(self._stream, PING_S)
         return data or None
 
@@ -252,5 +270,5 @@ class _WebSocket:
             message = b"".join(part for part in parts if isinstance(part, bytes))
         answer = await session.answer(message)
         if answer is not None:
-            await self._outgoing.send(self._frame(answer))
+            await self._say(self._frame(answer))
         session.answered()
