@@ -41,7 +41,7 @@ from offchain_worker.hypercore.protomux import (
     encode_message,
 )
 from offchain_worker.hypercore.queues import WeightedQueue
-from offchain_worker.hypercore.secret_stream import MAX_FRAME_BYTES, SecretStream
+from offchain_worker.hypercore.secret_stream import MAX_FRAME_BYTES, SEAL_BYTES, SecretStream
 from offchain_worker.keys import KeyPair
 
 RECEIVE_BYTES = 256 * 1024
@@ -51,6 +51,8 @@ KEEP_ALIVE_S = 5.0
 IDLE_S = 60.0
 FLUSH_S = 1.0
 MIN_WATCH_S = 0.1
+# The longest message that fits a frame, whatever the numbers of its channel and type.
+MAX_MESSAGE_BYTES = MAX_FRAME_BYTES - SEAL_BYTES - 32
 # What a queued message costs besides its bytes, so that empty ones are bounded too.
 MESSAGE_WEIGHT = 512
 
@@ -135,6 +137,7 @@ class Channel:
         Raises:
             ChannelClosed: the channel has ended.
             Disconnected: the connection has ended.
+            ValueError: the message has more than `MAX_MESSAGE_BYTES`.
         """
         self._check()
         plaintext = encode_message(self._channel.local_id, message_type, body)
@@ -244,6 +247,11 @@ class Offer:
 
 
 Handler = Callable[[Offer], None]
+
+
+def _check_length(plaintext: bytes) -> None:
+    if len(plaintext) > MAX_FRAME_BYTES - SEAL_BYTES:
+        raise ValueError(f"a message of {len(plaintext)} bytes does not fit a frame")
 
 
 class Connection:
@@ -378,11 +386,13 @@ class Connection:
             raise self.error
 
     async def _send(self, plaintext: bytes, check: Callable[[], None]) -> None:
+        _check_length(plaintext)
         await self._outgoing.put(plaintext, len(plaintext) + MESSAGE_WEIGHT)
         check()
 
     def _send_control(self, plaintext: bytes) -> None:
         """Queue an answer without waiting; a peer that never reads them is cut off."""
+        _check_length(plaintext)
         if self._outgoing.weight > 2 * QUEUE_BYTES:
             raise ProtocolViolation("the peer does not read the answers to its messages")
         self._send_now(plaintext)

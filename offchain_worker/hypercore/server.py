@@ -11,7 +11,13 @@ import trio
 
 from offchain_worker.hypercore import messages as m
 from offchain_worker.hypercore.answers import answer, bitfields, sync_of
-from offchain_worker.hypercore.connection import Channel, Connection, Incoming, Offer
+from offchain_worker.hypercore.connection import (
+    MAX_MESSAGE_BYTES,
+    Channel,
+    Connection,
+    Incoming,
+    Offer,
+)
 from offchain_worker.hypercore.errors import (
     ChannelClosed,
     DecodeError,
@@ -143,6 +149,8 @@ class FeedSession:
                 try:
                     for bitfield in bitfields(self.feed, m.Want.decode(body)):
                         await self._channel.send(m.Type.BITFIELD, bitfield.encode())
+                        # Asking a store about so many blocks takes its time.
+                        await trio.lowlevel.checkpoint()
                 except InvalidRequest:
                     self._invalid.add(self.connection)
             case _:
@@ -174,7 +182,12 @@ class FeedSession:
 
     async def _send_data(self, data: m.Data, events: ServerEvents) -> None:
         head = self.feed.head()
-        await self._channel.send(m.Type.DATA, data.encode())
+        encoded = data.encode()
+        if len(encoded) > MAX_MESSAGE_BYTES:
+            refusal = m.NoData(data.request, m.Reason.NOT_AVAILABLE)
+            await self._channel.send(m.Type.NO_DATA, refusal.encode())
+            return
+        await self._channel.send(m.Type.DATA, encoded)
         if data.upgrade is not None and head is not None:
             self.head = head
             await events.on_head_sent(self, head)
@@ -186,19 +199,27 @@ class FeedSession:
 
     async def _follow_feed(self) -> None:
         """Tell the peer what there is, and again whenever it changes."""
-        first = True
+        told: tuple[Head | None, int] | None = None
         while True:
             changed = self.feed.next_change()
             head = self.feed.head()
-            if first and head is not None:
-                self.first_length = head.length
-            first = False
-            sync = sync_of(self.feed, head, self._remote)
-            news = [(int(m.Type.SYNC), sync.encode())]
-            held = min(self.feed.contiguous_length(), sync.length)
-            if held:
+            length = head.length if head is not None else 0
+            held = min(self.feed.contiguous_length(), length)
+            if told is None:
+                self.first_length = length
+            if told is None or told[0] != head:
+                news = [(int(m.Type.SYNC), sync_of(self.feed, head, self._remote).encode())]
+            else:
+                news = []
+            before = told[1] if told is not None else 0
+            if held > before:
                 news.append((int(m.Type.RANGE), m.Range(0, held).encode()))
-            await self._channel.send_batch(news)
+            elif held < before:
+                lost = m.Range(held, before - held, drop=True)
+                news.append((int(m.Type.RANGE), lost.encode()))
+            told = (head, held)
+            if news:
+                await self._channel.send_batch(news)
             await changed.wait()
 
 

@@ -9,6 +9,7 @@ import trio.testing
 from feeds import CLIENT, HOSTER
 
 from offchain_worker.hypercore.connection import (
+    MAX_MESSAGE_BYTES,
     QUEUE_BYTES,
     Channel,
     Connection,
@@ -278,6 +279,15 @@ async def test_frames_above_the_own_limit() -> None:
         channel = await open_echo(near)
         await channel.send(0, bytes(2000))
         assert isinstance(await far.wait_closed(), ProtocolViolation)
+
+
+async def test_messages_that_fit_no_frame_are_not_begun() -> None:
+    async with connected() as (near, _, echo):
+        channel = await open_echo(near)
+        with pytest.raises(ValueError, match="fit a frame"):
+            await channel.send(0, bytes(2**24))
+        await channel.send(0, bytes(MAX_MESSAGE_BYTES))
+        assert len((await echo.channels[0].receive()).body) == MAX_MESSAGE_BYTES
 
 
 # --- limits ------------------------------------------------------------------------------------

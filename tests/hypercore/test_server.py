@@ -248,6 +248,30 @@ async def test_growth_is_announced() -> None:
         assert m.Range.decode(has.body) == m.Range(0, 4)
 
 
+async def test_news_only_when_there_are_some() -> None:
+    feed = MemoryFeed(3)
+    async with asking(feed) as connection:
+        channel = await open_feed(connection)
+        await channel.receive()
+        await channel.receive()
+        feed.changes.notify()
+        await ask(channel, of_block(1, 0))
+        assert (await channel.receive()).type == m.Type.DATA
+        del feed.blocks[2]
+        feed.changes.notify()
+        lost = await channel.receive()
+        assert m.Range.decode(lost.body) == m.Range(2, 1, drop=True)
+
+
+async def test_a_block_that_fits_no_frame_is_not_available() -> None:
+    feed = MemoryFeed(0)
+    feed.append([bytes(2**24)])
+    async with asking(feed) as connection:
+        channel = await open_feed(connection)
+        await ask(channel, of_block(1, 0))
+        assert await answers(channel, 1) == [m.NoData(1, m.Reason.NOT_AVAILABLE)]
+
+
 async def test_hooks_know_what_was_sent() -> None:
     log: list[object] = []
 
