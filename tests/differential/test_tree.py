@@ -28,6 +28,8 @@ HASHES = st.binary(min_size=32, max_size=32)
 U64 = st.integers(0, 2**64 - 1)
 U32 = st.integers(0, 2**32 - 1)
 NODES = st.builds(ReportNode, hash=HASHES, size=U64)
+EDGES = st.sampled_from([0, 1, 2**32, 2**53 - 1, 2**53, 2**63, 2**64 - 2**32, 2**64 - 2, 2**64 - 1])
+"""Sizes around the limits of Hypercore's wire and of u64."""
 
 
 @given(length=st.integers(0, MAX_LENGTH))
@@ -116,6 +118,17 @@ def theirs(chain_rules: CompiledRules, case: Case) -> bytes | None:
 @settings(deadline=None)
 def test_multiproofs(chain_rules: CompiledRules, case: Case) -> None:
     assert ours(case) == theirs(chain_rules, case) == case.tree_hash
+
+
+@given(sizes=st.tuples(EDGES, EDGES, U32), index=st.integers(0, 3), leaf=HASHES)
+@settings(deadline=None, max_examples=200)
+def test_sizes_near_overflow(
+    chain_rules: CompiledRules, sizes: tuple[int, int, int], index: int, leaf: bytes
+) -> None:
+    nodes = tuple(ReportNode(leaf, size) for size in sizes[:2])
+    case = Case(4, ((index, leaf),), sizes[2:], nodes, b"")
+    assert ours(case) == theirs(chain_rules, case)
+    assert (ours(case) is None) == (sum(sizes) >= 2**64)
 
 
 @st.composite

@@ -507,8 +507,18 @@ fn an_anchor_with_any_part_changed_is_refused() {
         (|a| a.topic[0] ^= 1, AnchorError::WrongEcho(0)),
         (|a| a.echoes[3][0] ^= 1, AnchorError::WrongEcho(3)),
         (|a| a.echoes.swap(1, 2), AnchorError::WrongEcho(1)),
-        (|a| drop(a.echoes.pop()), AnchorError::EchoCount),
-        (|a| drop(a.openings.pop()), AnchorError::OpeningCount),
+        (
+            |a| {
+                a.echoes.pop();
+            },
+            AnchorError::EchoCount,
+        ),
+        (
+            |a| {
+                a.openings.pop();
+            },
+            AnchorError::OpeningCount,
+        ),
     ];
     for (change, error) in changes {
         let mut anchor = Anchor::honest();
