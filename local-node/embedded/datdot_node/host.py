@@ -11,10 +11,6 @@ from dataclasses import dataclass
 
 import ed25519_zebra
 import sr25519
-from eth_keys.backends.native.main import NativeECCBackend
-from eth_keys.datatypes import Signature
-from eth_keys.exceptions import BadSignature
-from eth_utils.exceptions import ValidationError
 
 from datdot_node import hashing, trie
 from datdot_node.allocator import Allocator
@@ -231,34 +227,24 @@ def _sr25519_verify(call: Call, signature: int, message: int, public: int) -> in
     return int(valid)
 
 
-_BAD_RS, _BAD_V, _BAD_SIGNATURE = b"\1\0", b"\1\1", b"\1\2"
+def _recover(call: Call, signature: int, digest: int, *, compressed: bool) -> int:
+    from datdot_node import secp256k1
 
-
-def _recover(call: Call, signature: int, message: int, *, short: bool) -> int:
-    encoded = call.memory.read(signature, 65)
-    recovery = encoded[64] - 27 if encoded[64] > 26 else encoded[64]
-    if recovery > 3:
-        return call.give_span(_BAD_V)
-    try:
-        parsed = Signature(encoded[:64] + bytes((recovery,)))
-    except (BadSignature, ValidationError):
-        return call.give_span(_BAD_V if recovery > 1 else _BAD_RS)
-    try:
-        public = NativeECCBackend().ecdsa_recover(call.memory.read(message, 32), parsed)
-    except (BadSignature, ValidationError):
-        return call.give_span(_BAD_SIGNATURE)
-    key = public.to_compressed_bytes() if short else public.to_bytes()
-    return call.give_span(b"\0" + key)
+    return call.give_span(
+        secp256k1.recover(
+            call.memory.read(signature, 65), call.memory.read(digest, 32), compressed=compressed
+        )
+    )
 
 
 @_host("crypto_secp256k1_ecdsa_recover_version_2", "ii:I")
 def _ecdsa_recover(call: Call, signature: int, message: int) -> int:
-    return _recover(call, signature, message, short=False)
+    return _recover(call, signature, message, compressed=False)
 
 
 @_host("crypto_secp256k1_ecdsa_recover_compressed_version_2", "ii:I")
 def _ecdsa_recover_compressed(call: Call, signature: int, message: int) -> int:
-    return _recover(call, signature, message, short=True)
+    return _recover(call, signature, message, compressed=True)
 
 
 # Keystore: the embedded chain has none, as it signs nothing. A runtime imports these for
