@@ -11,6 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -33,7 +34,7 @@ from offchain_worker.chain.errors import (
     TransactionExpired,
     TransactionRefused,
 )
-from offchain_worker.chain.heads import Head, Header, Heads, read_header, to_bytes
+from offchain_worker.chain.heads import Head, Header, Heads, from_bytes, read_header, to_bytes
 from offchain_worker.chain.journal import Journal, Place, State, Transaction
 from offchain_worker.chain.rpc import Rpc
 
@@ -142,7 +143,7 @@ class Transactions:
         waiting = self._waiting.get(name)
         if waiting is not None:
             if waiting.transaction.attempts == 0:
-                await self._send(waiting)
+                await self._send(waiting, waiting.transaction.birth)
             await waiting.ended.wait()
             transaction = waiting.transaction
         return await self._result(transaction)
@@ -205,44 +206,49 @@ class Transactions:
         newest = await self._rpc.request("chain_getFinalizedHead")
         return read_header(await self._rpc.request("chain_getHeader", newest))
 
-    async def _send(self, waiting: _Waiting) -> None:
+    async def _send(self, waiting: _Waiting, head: int) -> None:
         """Send what is journalled; that it may have been sent is on disk before."""
         if waiting.sending:
             return
         waiting.sending = True
+        waiting.send_again_at = head + verdicts.RESEND_BLOCKS
         try:
-            await self._update(waiting, verdicts.sent(waiting.transaction))
-            extrinsic = "0x" + waiting.transaction.extrinsic.hex()
+            await self._change(waiting, verdicts.sent)
+            transaction = waiting.transaction
+            extrinsic = from_bytes(transaction.extrinsic)
             try:
                 await self._rpc.request("author_submitExtrinsic", extrinsic, again=False)
             except RpcError as error:
                 words = error.message if error.data is None else f"{error.message}: {error.data}"
                 _log.warning(
                     "chain.transaction_refused",
-                    intent=waiting.transaction.intent,
+                    intent=transaction.intent,
                     code=error.code,
                     reason=words,
                 )
-                await self._update(
-                    waiting, verdicts.after_refusal(waiting.transaction, error.code, words)
-                )
+                judge = partial(verdicts.after_refusal, code=error.code, words=words)
+                # Meanwhile it may have been found in a block, or signed again.
+                await self._change(waiting, lambda now: judge(now) if now == transaction else now)
             except (ConnectionLost, RpcTimeout) as error:
                 waiting.send_again_at = 0
                 _log.warning(
-                    "chain.transaction_unanswered",
-                    intent=waiting.transaction.intent,
-                    reason=str(error),
+                    "chain.transaction_unanswered", intent=transaction.intent, reason=str(error)
                 )
         finally:
             waiting.sending = False
 
-    async def _update(self, waiting: _Waiting, transaction: Transaction) -> None:
-        if transaction == waiting.transaction:
-            return
-        await self._write(transaction)
-        waiting.transaction = transaction
-        if transaction.state is not State.PENDING:
-            self._waiting.pop(transaction.intent, None)
+    async def _change(
+        self, waiting: _Waiting, change: Callable[[Transaction], Transaction]
+    ) -> None:
+        """Change a transaction, in the journal first; one change after the other."""
+        async with self._journal_lock:
+            changed = change(waiting.transaction)
+            if changed == waiting.transaction:
+                return
+            await trio.to_thread.run_sync(self._journal.write, changed)
+            waiting.transaction = changed
+        if changed.state is not State.PENDING:
+            self._waiting.pop(changed.intent, None)
             waiting.ended.set()
 
     async def _examine(self, head: Head) -> None:
@@ -250,21 +256,20 @@ class Transactions:
         await self._search(head)
         nonces: dict[bytes, int] = {}
         for waiting in list(self._waiting.values()):
-            transaction = waiting.transaction
-            if waiting.searched < head.number or transaction.state is not State.PENDING:
+            if waiting.searched < head.number:
                 continue
-            if transaction.account not in nonces:
-                nonces[transaction.account] = await self._nonce(transaction.account, head.hash)
-            judged = verdicts.after_nonce(transaction, head.number, nonces[transaction.account])
-            if verdicts.may_sign_again(judged) and judged.account in self._accounts:
-                await self._sign_again(waiting, judged)
+            account = waiting.transaction.account
+            if account not in nonces:
+                nonces[account] = await self._nonce(account, head.hash)
+            judge = partial(verdicts.after_nonce, number=head.number, nonce=nonces[account])
+            if verdicts.may_sign_again(judge(waiting.transaction)) and account in self._accounts:
+                await self._sign_again(waiting, judge)
             else:
-                await self._update(waiting, judged)
+                await self._change(waiting, judge)
             pending = waiting.transaction.state is State.PENDING
             if pending and head.number >= waiting.send_again_at:
                 # A node may have lost its pool, or the connection a transaction.
-                waiting.send_again_at = head.number + verdicts.RESEND_BLOCKS
-                await self._send(waiting)
+                await self._send(waiting, head.number)
 
     async def _search(self, head: Head) -> None:
         first = min((waiting.searched for waiting in self._waiting.values()), default=head.number)
@@ -274,12 +279,12 @@ class Transactions:
             block = await self._block(number, head)
             for waiting in list(self._waiting.values()):
                 if waiting.searched == number - 1:
-                    await self._update(waiting, verdicts.after_blocks(waiting.transaction, [block]))
+                    await self._change(waiting, partial(verdicts.after_block, block=block))
                     waiting.searched = number
 
     async def _block(self, number: int, head: Head) -> verdicts.Block:
         if number == head.number:
-            block_hash = "0x" + head.hash.hex()
+            block_hash = from_bytes(head.hash)
         else:
             block_hash = await self._rpc.request("chain_getBlockHash", number)
         answer = await self._rpc.request("chain_getBlock", block_hash)
@@ -293,22 +298,31 @@ class Transactions:
         return verdicts.Block(number, to_bytes(block_hash, "a block's hash"), hashes)
 
     async def _nonce(self, account: bytes, block: bytes) -> int:
-        key, at = "0x" + ACCOUNTS.key(account).hex(), "0x" + block.hex()
+        key, at = from_bytes(ACCOUNTS.key(account)), from_bytes(block)
         value = await self._rpc.request("state_getStorage", key, at)
         if value is None:
             return 0
         nonce: int = ACCOUNTS.value.decode(to_bytes(value, "the account")).nonce
         return nonce
 
-    async def _sign_again(self, waiting: _Waiting, expired: Transaction) -> None:
-        account = self._accounts[expired.account]
+    async def _sign_again(
+        self, waiting: _Waiting, judge: Callable[[Transaction], Transaction]
+    ) -> None:
+        old = waiting.transaction
         head = await self._finalized_header()
-        extrinsic, era = self._sign_call(account, expired.call, expired.nonce, head)
-        again = verdicts.signed_again(expired, extrinsic, era.birth, era.death)
-        await self._update(waiting, again)
-        waiting.searched = again.birth
+        account = self._accounts[old.account]
+        extrinsic, era = self._sign_call(account, old.call, old.nonce, head)
+
+        def sign(now: Transaction) -> Transaction:
+            judged = judge(now)
+            if not verdicts.may_sign_again(judged):
+                return judged
+            return verdicts.signed_again(judged, extrinsic, era.birth, era.death)
+
+        await self._change(waiting, sign)
+        waiting.searched = era.birth
         waiting.send_again_at = 0
-        _log.info("chain.transaction_signed_again", intent=again.intent, nonce=again.nonce)
+        _log.info("chain.transaction_signed_again", intent=old.intent, nonce=old.nonce)
 
     async def _result(self, transaction: Transaction) -> Finalized:
         match transaction.state:
@@ -322,8 +336,8 @@ class Transactions:
                 raise TransactionExpired(transaction.intent, transaction.reason)
 
     async def _finalized(self, transaction: Transaction, place: Place) -> Finalized:
-        at = "0x" + place.block_hash.hex()
-        value = await self._rpc.request("state_getStorage", "0x" + EVENTS_KEY.hex(), at)
+        at = from_bytes(place.block_hash)
+        value = await self._rpc.request("state_getStorage", from_bytes(EVENTS_KEY), at)
         records = self._runtime.decode_events(to_bytes(value, "the events"))
         return Finalized(
             intent=transaction.intent,

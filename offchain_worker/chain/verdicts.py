@@ -31,7 +31,7 @@ RESEND_BLOCKS = 4
 
 @dataclass(frozen=True)
 class Block:
-    """A finalized block that was examined, or is about to be.
+    """A finalized block.
 
     Attributes:
         number, hash: which.
@@ -43,23 +43,24 @@ class Block:
     extrinsics: tuple[bytes, ...]
 
 
-def after_blocks(transaction: Transaction, blocks: Iterable[Block]) -> Transaction:
-    """Return the transaction as it stands once finalized blocks were searched for it."""
-    for block in blocks:
-        if transaction.hash in block.extrinsics:
-            place = Place(block.hash, block.number, block.extrinsics.index(transaction.hash))
-            return replace(transaction, state=State.FINALIZED, place=place)
-    return transaction
+def after_block(transaction: Transaction, block: Block) -> Transaction:
+    """Return the transaction as it stands once a finalized block was searched for it."""
+    if transaction.state is not State.PENDING or transaction.hash not in block.extrinsics:
+        return transaction
+    place = Place(block.hash, block.number, block.extrinsics.index(transaction.hash))
+    return replace(transaction, state=State.FINALIZED, place=place)
 
 
 def after_nonce(transaction: Transaction, number: int, nonce: int) -> Transaction:
     """Return the transaction as it stands when it is in no block up to a finalized one.
 
     Args:
-        transaction: pending, and searched for in all blocks from its birth to `number`.
+        transaction: searched for in all blocks from its birth to `number`.
         number: of the finalized block.
         nonce: of the account after that block.
     """
+    if transaction.state is not State.PENDING:
+        return transaction
     if nonce > transaction.nonce:
         reason = f"nonce {transaction.nonce} was used by another transaction"
         return replace(transaction, state=State.NONCE_TAKEN, reason=reason)
@@ -75,6 +76,8 @@ def after_refusal(transaction: Transaction, code: int, words: str) -> Transactio
     Only the refusal of the first submission says that it is nowhere. After a submission whose
     answer was lost, a refusal may mean that it was applied long ago.
     """
+    if transaction.state is not State.PENDING:
+        return transaction
     if transaction.attempts > 1 or code in _UNDECIDED:
         return transaction
     if code == INVALID and _OUTDATED in words:

@@ -192,8 +192,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def chain(clock: Clock) -> Iterator[Chain]:
-    with Chain.open(clock=clock) as opened:
+def finality_lag() -> int:
+    """How many blocks the finalized one is behind; tests parametrize it."""
+    return 0
+
+
+@pytest.fixture
+def chain(clock: Clock, finality_lag: int) -> Iterator[Chain]:
+    with Chain.open(clock=clock, finality_lag=finality_lag) as opened:
         yield opened
 
 
@@ -207,6 +213,11 @@ async def node(chain: Chain) -> AsyncIterator[ScriptedNode]:
 
 
 @pytest.fixture
-def limits() -> Limits:
-    """Impatient, so that faults are noticed at once; still long enough for a busy machine."""
-    return Limits(timeout=5.0, connect_timeout=5.0, retry_first=0.01)
+def timeout() -> float:
+    """How long answers may take, long enough for a busy machine; tests parametrize it."""
+    return 5.0
+
+
+@pytest.fixture
+def limits(timeout: float) -> Limits:
+    return Limits(timeout=timeout, connect_timeout=5.0, retry_first=0.01)
