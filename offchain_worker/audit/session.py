@@ -48,7 +48,7 @@ from offchain_worker.hypercore.errors import (
     WrongIdentity,
 )
 from offchain_worker.hypercore.feed import Head
-from offchain_worker.hypercore.manifest import bare_signature
+from offchain_worker.hypercore.manifest import bare_signature, is_compat
 from offchain_worker.hypercore.reader import Block, Reader, Timeouts, open_reader
 from offchain_worker.keys import KeyPair
 from offchain_worker.measurement.session import Transfer, session_metrics
@@ -336,7 +336,7 @@ async def _hold_session(
         return served_outcome(
             receipt_message=message,
             receipt=receipt,
-            head_signature=_bare_signature(attempt.heads[receipt.length]),
+            head_signature=_bare_signature(plan.feed_key, attempt.heads[receipt.length]),
             tree_nodes=reader.nodes,
             drawn=plan.drawn,
             proved=plan.proved,
@@ -379,9 +379,11 @@ async def _first_receipt(reader: Reader, deadline: float) -> bytes:
     raise NoReceipt("the hoster sent no receipt for what it served") from reader.error
 
 
-def _bare_signature(head: Head) -> bytes:
+def _bare_signature(feed_key: bytes, head: Head) -> bytes:
+    # A hoster may show a manifest for a compat feed too; its heads are signed without one.
+    manifest = None if is_compat(feed_key, head.manifest) else head.manifest
     try:
-        return bare_signature(head.signature, head.manifest)
+        return bare_signature(head.signature, manifest)
     except DecodeError as error:
         raise BadProof(f"the head's signature is not that of one signer: {error}") from error
 

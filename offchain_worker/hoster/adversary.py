@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 
+import structlog
 import trio
 
 from offchain_worker.audit.receipt import Receipt
@@ -18,6 +19,8 @@ from offchain_worker.hoster.store import FeedStore, Library, StoreError
 from offchain_worker.hypercore.feed import Feed, FeedSource, Head
 from offchain_worker.hypercore.tree import Node, full_roots
 from offchain_worker.keys import KeyPair
+
+_log = structlog.get_logger()
 
 
 class Fault(StrEnum):
@@ -132,7 +135,10 @@ class _ShowsOldHead(_Faulty):
 
     def head(self) -> Head | None:
         if self._oldest is None:
-            self._oldest = next(iter(self._store.heads()), None)
+            heads = self._store.heads()
+            if len(heads) == 1:
+                _log.warning("adversary.no_older_head", feed=self.key, length=heads[0].length)
+            self._oldest = heads[0] if heads else None
         return self._oldest
 
     def contiguous_length(self) -> int:

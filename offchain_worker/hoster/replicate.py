@@ -16,6 +16,7 @@ import trio
 
 from offchain_worker.hoster.store import FeedStore, Library, StoreError
 from offchain_worker.hypercore.errors import HypercoreError, NoData, Unreachable
+from offchain_worker.hypercore.manifest import is_compat
 from offchain_worker.hypercore.reader import Block, Reader, Timeouts, open_reader
 from offchain_worker.hypercore.tree import Node, parent, sibling
 from offchain_worker.keys import KeyPair
@@ -117,7 +118,9 @@ class Replication:
         async with opened as reader:
             store = self._library.get(self._key)
             if store is None:
-                store = self._library.create(self._key, reader.head.manifest)
+                shown = reader.head.manifest
+                manifest = None if is_compat(self._key, shown) else shown
+                store = self._library.create(self._key, manifest)
             budget = CHUNKS_PER_CONNECTION
             while budget > 0:
                 await self._take_head(store, reader)
