@@ -8,7 +8,7 @@ The machine knows no clock, socket, disk or randomness. Every input takes the ti
 1970 and returns the effects to be carried out in order; the same inputs give the same effects.
 Whatever a peer sends costs bounded work and memory: for each member at most a few envelopes are
 kept (`_Member`), and each connection pays for its messages out of a credit that only time refills
-(`_Link`).
+(`credit`).
 
 The guards that safety rests on are the `_may_…` methods.
 """
@@ -20,7 +20,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from chain_types.records import Opening
+from offchain_worker.coinflip import credit
 from offchain_worker.coinflip.commitments import commitment_root, hash_concat
+from offchain_worker.coinflip.credit import Credit
 from offchain_worker.coinflip.effects import (
     Anchor,
     BulkAsked,
@@ -81,16 +83,6 @@ from offchain_worker.keys import KeyPair, verify
 KEPT_VARIANTS = 2
 """Different bodies of one kind kept for one member: two are a proof, more prove nothing new."""
 
-CREDIT_PER_SECOND = 100
-CREDIT_PER_DELTA = 16
-CREDIT_BASE = 256
-CREDIT_PER_MEMBER = 16
-COST_CONNECT = 8
-COST_REFUSED = 8
-COST_VERIFY = 1
-BYTES_PER_CREDIT = 4096
-ENVELOPES_PER_CREDIT = 8
-
 
 @dataclass
 class _Member:
@@ -120,8 +112,7 @@ class _Member:
 class _Link:
     """What one peer may still cost, and what it was given once; outlives its connections."""
 
-    credit: int
-    refilled_ms: int
+    credit: Credit
     connected: bool = False
     vector_asked: bool = False
     mismatch_answered: bool = False
@@ -207,7 +198,7 @@ class CoinflipMachine:
         self._clock(now_ms)
         link = self._link(peer)
         link.connected = True
-        if self._pay(peer, COST_CONNECT):
+        if self._pay(peer, credit.CONNECT):
             self._send(peer, Hello(0, evidence_digest(self.evidence)))
             for envelope in self._own.values():
                 self._send(peer, envelope)
@@ -232,7 +223,7 @@ class CoinflipMachine:
                 self._handle(peer, message)
         except (EnvelopeError, EvidenceError) as error:
             self._refuse(peer, error.reason)
-            self._pay(peer, COST_REFUSED + len(data) // BYTES_PER_CREDIT)
+            self._pay(peer, credit.REFUSED + credit.message_cost(len(data)))
         return self._effects()
 
     def tick(self, now_ms: int) -> list[Effect]:
@@ -635,7 +626,7 @@ class CoinflipMachine:
             for index in sorted(need.indices)
             for envelope in self._members[index].of_kind(need.kind)
         ]
-        if held and self._pay(peer, len(held) // ENVELOPES_PER_CREDIT):
+        if held and self._pay(peer, credit.answer_cost(len(held))):
             for bundle in bundles(held, self.flip):
                 self._send(peer, bundle)
 
@@ -702,33 +693,21 @@ class CoinflipMachine:
         if not 0 <= peer < self.flip.size or peer == self.index:
             raise ValueError(f"{peer} is no peer of member {self.index}")
         if peer not in self._links:
-            self._links[peer] = _Link(self._credit_limit, self._now)
+            self._links[peer] = _Link(Credit(self.flip.size, self.schedule.delta_ms, self._now))
         return self._links[peer]
-
-    @property
-    def _credit_limit(self) -> int:
-        return CREDIT_BASE + CREDIT_PER_MEMBER * self.flip.size
 
     def _cost(self, peer: int, message: Message, data: bytes) -> int:
         if isinstance(message, BulkData):
             if len(message.data) > self._link(peer).bulk_expected:
                 raise EnvelopeError("bulk data not asked for")
             return 0
-        return 1 + len(data) // BYTES_PER_CREDIT
+        return credit.message_cost(len(data))
 
     def _pay(self, peer: int, cost: int) -> bool:
         """Take `cost` off the peer's credit; a peer without credit is cut off."""
         link = self._link(peer)
-        passed = self._now - link.refilled_ms
-        refill = passed * CREDIT_PER_SECOND // 1000
-        refill += passed * CREDIT_PER_DELTA // self.schedule.delta_ms
-        if refill > 0:
-            link.credit = min(self._credit_limit, link.credit + refill)
-            link.refilled_ms = self._now
-        link.credit -= cost
-        if link.credit >= 0:
+        if link.credit.pay(cost, self._now):
             return True
-        link.credit = 0
         if link.connected:
             link.connected = False
             self._refuse(peer, "flood")
@@ -737,12 +716,12 @@ class CoinflipMachine:
 
     def _verified(self, peer: int, envelope: SignedEnvelope) -> bool:
         """Check a signature on the account of the peer that brought it."""
-        if not self._pay(peer, COST_VERIFY):
+        if not self._pay(peer, credit.VERIFY):
             return False
         if envelope.is_signed_by(self.flip.roster[envelope.index], self._verify):
             return True
         self._refuse(peer, "signature")
-        self._pay(peer, COST_REFUSED)
+        self._pay(peer, credit.REFUSED)
         return False
 
     def _refuse(self, peer: int, reason: str) -> None:

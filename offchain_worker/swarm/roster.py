@@ -89,7 +89,8 @@ class SwarmLimits:
         idle_s: without a byte from the peer, or without one taken by it.
         retry_s: first pause before dialling again; doubles up to `max_retry_s`.
         max_retry_s: longest pause.
-        handshakes: incoming connections that have not opened a channel yet, at most.
+        newcomers: incoming connections that have not opened a channel yet, at most; one more
+            displaces the oldest.
         ping_s: between pings to a peer.
         bulk_bytes: of the one transfer asked of each peer, at most 1 MiB; 0 for none.
         bulk_s: for that transfer.
@@ -101,7 +102,7 @@ class SwarmLimits:
     idle_s: float = 15.0
     retry_s: float = 0.05
     max_retry_s: float = 1.0
-    handshakes: int = 64
+    newcomers: int = 64
     ping_s: float = 0.25
     bulk_bytes: int = 256 * 1024
     bulk_s: float = 2.0
@@ -398,7 +399,7 @@ class SessionSwarm:
         self._on_refused = on_refused
         self._blocking = blocking
         self._meetings: dict[bytes, _Meeting] = {}
-        self._handshakes = 0
+        self._newcomers: dict[trio.CancelScope, None] = {}
 
     async def run(
         self,
@@ -468,16 +469,19 @@ class SessionSwarm:
     # Outgoing
 
     async def _keep_dialling(self, meeting: _Meeting, peer: int, address: PeerAddress) -> None:
-        pause = self._limits.retry_s
+        limits = self._limits
+        pause = limits.retry_s
         while True:
+            began = trio.current_time()
             try:
                 await self._call(meeting, peer, address)
-                pause = self._limits.retry_s
             except (OSError, HypercoreError, trio.TooSlowError) as error:
                 reason = str(error) or "it did not answer in time"
                 meeting.tell(PeerLost(peer, reason))
+            if trio.current_time() - began > limits.max_retry_s:
+                pause = limits.retry_s
             await trio.sleep(pause)
-            pause = min(2 * pause, self._limits.max_retry_s)
+            pause = min(2 * pause, limits.max_retry_s)
 
     async def _call(self, meeting: _Meeting, peer: int, address: PeerAddress) -> None:
         """Dial a peer and attend until the line ends; raises when it does not come about."""
@@ -502,36 +506,38 @@ class SessionSwarm:
 
     async def _welcome(self, stream: trio.abc.Stream) -> None:
         """Serve one incoming connection: a handshake, one channel, then its run."""
-        if self._handshakes >= self._limits.handshakes:
-            await trio.aclose_forcefully(stream)
-            self._refuse("too many at once")
-            return
-        self._handshakes += 1
-        waiting = True
+        scope = trio.CancelScope()
+        self._newcomers[scope] = None
+        if len(self._newcomers) > self._limits.newcomers:
+            # The one that has taken longest: an honest one needs milliseconds, so that a crowd
+            # that says nothing keeps nobody out.
+            self._newcomers.pop(oldest := next(iter(self._newcomers)))
+            oldest.cancel()
         try:
-            async with open_connection(
-                stream,
-                self._keypair,
-                initiator=False,
-                timeout=self._limits.handshake_s,
-                accept=self._expects,
-                max_frame=MAX_FRAME,
-                idle_timeout=self._limits.idle_s,
-            ) as connection:
-                found = await self._next_channel(connection)
-                self._handshakes -= 1
-                waiting = False
-                if found is None:
-                    self._refuse("no channel")
-                else:
-                    meeting, channel = found
-                    peer = meeting.machine.flip.roster.index(connection.remote_public_key)
-                    await meeting.attend(peer, channel)
+            with scope:
+                async with open_connection(
+                    stream,
+                    self._keypair,
+                    initiator=False,
+                    timeout=self._limits.handshake_s,
+                    accept=self._expects,
+                    max_frame=MAX_FRAME,
+                    idle_timeout=self._limits.idle_s,
+                ) as connection:
+                    found = await self._next_channel(connection)
+                    self._newcomers.pop(scope, None)
+                    if found is None:
+                        self._refuse("no channel")
+                    else:
+                        meeting, channel = found
+                        peer = meeting.machine.flip.roster.index(connection.remote_public_key)
+                        await meeting.attend(peer, channel)
+            if scope.cancelled_caught:
+                self._refuse("displaced")
         except HypercoreError as error:
             self._refuse(type(error).__name__)
         finally:
-            if waiting:
-                self._handshakes -= 1
+            self._newcomers.pop(scope, None)
 
     async def _next_channel(self, connection: Connection) -> tuple[_Meeting, Channel] | None:
         """The first channel that the peer opens for a run of ours that it belongs to."""

@@ -568,12 +568,12 @@ async def test_strangers_and_unknown_topics_are_refused() -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_a_stranger_that_says_nothing_is_dropped_after_the_time_out() -> None:
+async def test_strangers_that_say_nothing_are_displaced_or_dropped_after_the_time_out() -> None:
     pairs = keypairs(2)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
     refused: list[str] = []
-    limits = SwarmLimits(handshake_s=0.05, handshakes=1)
+    limits = SwarmLimits(handshake_s=0.05, newcomers=1)
     async with open_session_swarm(pairs[0], listeners, limits=limits, on_refused=refused.append):
         first = await trio.open_tcp_stream("127.0.0.1", port)
         second = await trio.open_tcp_stream("127.0.0.1", port)
@@ -582,7 +582,7 @@ async def test_a_stranger_that_says_nothing_is_dropped_after_the_time_out() -> N
                 with suppress(trio.BrokenResourceError):
                     assert await stream.receive_some() == b""
                 await stream.aclose()
-    assert sorted(refused) == ["HandshakeFailed", "too many at once"]
+    assert sorted(refused) == ["HandshakeFailed", "displaced"]
 
 
 async def test_events_tell_of_connections(autojump_clock: trio.testing.MockClock) -> None:
