@@ -332,6 +332,9 @@ class ClientSession:
         if learnt_manifest and not is_compat(self.feed_key, head.manifest):
             self._push_sync(head.fork, old_length)
         self._push_sync(head.fork, head.length)
+        remote = self.remote
+        if remote is not None and remote.fork == head.fork and remote.length > head.length:
+            self._request_upgrade(remote, head.length, batched=False)
         return [HeadVerified(head)]
 
     def _verify_upgrade(self, request: m.Request, data: m.Data) -> Head:
