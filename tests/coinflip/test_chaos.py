@@ -139,3 +139,16 @@ def test_invariants_hold(tools: Any, seed: int) -> None:
         for evidence in member.machine.evidence.values():
             assert verify_evidence(evidence.encoded, network.flip).offender not in honest, "B"
     assert all(len(bodies) == 1 for bodies in seen.values()), "F"
+
+
+def test_the_chaos_reaches_every_exit(tools: Any) -> None:
+    """Otherwise the runs above would prove little."""
+    reached: set[Any] = set()
+    for seed in range(60):
+        network = tools.Network(4, seed=seed, seats={0: chaotic_seat(tools)})
+        network.run()
+        for outcome in network.outcomes():
+            phase = outcome.phase if isinstance(outcome, fx.Offline) else None
+            reached.add((type(outcome), phase))
+    assert {(fx.Success, None), (fx.Malicious, None)} <= reached
+    assert {(fx.Offline, fx.Phase.ECHO), (fx.Offline, fx.Phase.REVEAL)} <= reached
