@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from datdot_node import Chain, PoolError
+from datdot_node import Chain, PoolError, store
 from datdot_node.blob import decompress
 from datdot_node.chain import packaged_code
 from datdot_node.errors import (
@@ -108,7 +108,12 @@ def test_old_states_stay_readable(chain: Chain, wallet: Any) -> None:
         assert Reader(nonce).u32() == number
 
 
-def test_old_states_have_the_keys_of_their_time(chain: Chain, wallet: Any) -> None:
+@pytest.mark.parametrize("recent", [0, 64])
+def test_old_states_have_the_keys_of_their_time(
+    chain: Chain, wallet: Any, monkeypatch: pytest.MonkeyPatch, recent: int
+) -> None:
+    monkeypatch.setattr(store, "_RECENT", recent)
+
     def keys(at: int) -> list[bytes]:
         state, found, key = chain.state(at), [], b""
         while (following := state.next_key(key)) is not None:
@@ -125,7 +130,11 @@ def test_old_states_have_the_keys_of_their_time(chain: Chain, wallet: Any) -> No
     assert [keys(number) for number in range(4)] == seen
 
 
-def test_every_block_replays(chain: Chain, wallet: Any) -> None:
+@pytest.mark.parametrize("recent", [0, 64])
+def test_every_block_replays(
+    chain: Chain, wallet: Any, monkeypatch: pytest.MonkeyPatch, recent: int
+) -> None:
+    monkeypatch.setattr(store, "_RECENT", recent)
     for nonce in range(5):
         chain.submit(wallet.transfer(nonce))
         chain.new_block()

@@ -16,14 +16,14 @@ from typing import Any, Self
 from datdot_node import blob, genesis, pool
 from datdot_node.authoring import BlockBuilder, replay
 from datdot_node.block import Block, Header
-from datdot_node.errors import BadBlock, BadStore, RuntimeTrapped, UnknownBlock
+from datdot_node.errors import BadBlock, BadRuntime, BadStore, RuntimeTrapped, UnknownBlock
 from datdot_node.executor import Runtime
 from datdot_node.hashing import blake2_256, storage_key
 from datdot_node.overlay import EmptyState, Overlay, StateView
 from datdot_node.pool import Pool, PoolError
 from datdot_node.scale import Reader, ScaleError
 from datdot_node.state import State
-from datdot_node.store import PastState, Store
+from datdot_node.store import Store, past_state
 from datdot_node.validity import (
     TransactionInvalid,
     TransactionUnknown,
@@ -49,9 +49,14 @@ def wall_clock_ms() -> int:
 
 
 def packaged_code() -> bytes:
-    """The runtime that comes with this package, as it goes into `:code`."""
+    """The runtime that comes with this package, as it goes into `:code`. Raises `BadRuntime`."""
     packaged = files("datdot_node").joinpath("runtime", "datdot_runtime.compact.compressed.wasm")
-    return packaged.read_bytes()
+    try:
+        return packaged.read_bytes()
+    except FileNotFoundError as error:
+        raise BadRuntime(
+            "this installation has no compiled runtime; `make wasm` makes it"
+        ) from error
 
 
 class Chain:
@@ -195,7 +200,7 @@ class Chain:
         number = self.number(at)
         if number == self._head.number:
             return self._state
-        return PastState(self._store, self._state, number)
+        return past_state(self._store, self._state, number, self._head.number)
 
     def storage(self, key: bytes, at: At = None) -> bytes | None:
         """The value under `key` after a block, or None. Raises `UnknownBlock`."""

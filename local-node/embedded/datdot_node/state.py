@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping
 
-from datdot_node.overlay import Overlay
+from datdot_node.overlay import Overlay, StateView
 from datdot_node.trie import Trie
 
 
@@ -43,18 +43,20 @@ class State:
 
 
 def root_of(overlay: Overlay, version: int) -> bytes:
-    """Root of the state below `overlay` with its changes.
-
-    Incremental when the state below is a `State` of that version; any other state is read whole.
-    """
-    below = overlay.below
-    if isinstance(below, State) and below.trie.version == version:
-        return below.trie.changed(overlay.changes.items()).root
-    items = dict(read_all(overlay))
-    return Trie(version).changed(items.items()).root
+    """Root of the state below `overlay` with its changes."""
+    return _trie_of(overlay, version).root
 
 
-def read_all(view: Overlay) -> Iterator[tuple[bytes, bytes]]:
+def _trie_of(view: StateView, version: int) -> Trie:
+    """The trie of a view: incremental over a `State` of that version, else from all its values."""
+    if isinstance(view, State) and view.trie.version == version:
+        return view.trie
+    if isinstance(view, Overlay):
+        return _trie_of(view.below, version).changed(view.changes.items())
+    return Trie(version).changed(read_all(view))
+
+
+def read_all(view: StateView) -> Iterator[tuple[bytes, bytes]]:
     """All keys and values of a view, in order of keys."""
     key: bytes | None = b""
     if view.get(b"") is None:

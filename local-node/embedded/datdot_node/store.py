@@ -13,9 +13,12 @@ from pathlib import Path
 
 from datdot_node.block import Block, Header, decode_body, encode_body
 from datdot_node.errors import BadStore, ChainLocked
+from datdot_node.overlay import Overlay, StateView
 from datdot_node.state import State
 
 FORMAT = 1
+_RECENT = 64
+"""For so many blocks back, going through all changes since is quicker than through the history."""
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE block (
@@ -25,6 +28,7 @@ CREATE TABLE state (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE history (
     key BLOB, number INTEGER, before BLOB, PRIMARY KEY (key, number)
 ) WITHOUT ROWID;
+CREATE INDEX history_by_number ON history (number);
 """
 
 
@@ -56,7 +60,7 @@ class Store:
         try:
             db = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
+            db.execute("PRAGMA synchronous=FULL")
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={FORMAT};COMMIT;")
@@ -157,6 +161,14 @@ class Store:
         """The newest state, whole."""
         return dict(self._db.execute("SELECT key, value FROM state"))
 
+    def changed_since(self, number: int) -> dict[bytes, bytes | None]:
+        """All keys that blocks after `number` changed, with their values at that block."""
+        return dict(
+            self._db.execute(
+                "SELECT key, before FROM history WHERE number > ? ORDER BY number DESC", (number,)
+            )
+        )
+
     def before_change_after(self, key: bytes, number: int) -> tuple[bool, bytes | None]:
         """Whether a block after `number` changed `key`, and its value before the first that did."""
         row = self._db.execute(
@@ -185,8 +197,21 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
+def past_state(store: Store, state: State, number: int, head: int) -> StateView:
+    """The state at block `number`, when `state` is that of the newest block, `head`.
+
+    To be read before the next block is made.
+    """
+    if head - number > _RECENT:
+        return PastState(store, state, number)
+    recent = Overlay(state)
+    for key, value in store.changed_since(number).items():
+        recent.set(key, value)
+    return recent
+
+
 class PastState:
-    """The state at an old block: the newest one seen through the history."""
+    """The state at an old block, looked up in the history key by key."""
 
     def __init__(self, store: Store, state: State, number: int) -> None:
         self._store = store
