@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from feeds import MemoryFeed, load
+from hypercore_feeds import MemoryFeed, load
 
 from offchain_worker.hypercore import messages as m
 from offchain_worker.hypercore.answers import answer, bitfields, sync_of

@@ -1,7 +1,7 @@
 """The reader's state without any I/O."""
 
 import pytest
-from feeds import KEY, MemoryFeed, block
+from hypercore_feeds import KEY, MemoryFeed, block
 from hypothesis import given
 from hypothesis import strategies as st
 

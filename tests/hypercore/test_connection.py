@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from feeds import CLIENT, HOSTER
+from hypercore_feeds import CLIENT, HOSTER
 
 from offchain_worker.hypercore.connection import (
     MAX_MESSAGE_BYTES,

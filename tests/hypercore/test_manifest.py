@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from feeds import KEY, MANIFEST, TREES, grow, load
+from hypercore_feeds import KEY, MANIFEST, TREES, grow, load
 from hypothesis import given
 from hypothesis import strategies as st
 

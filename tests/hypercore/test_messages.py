@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from feeds import load, node
+from hypercore_feeds import load, node
 from hypothesis import given
 from hypothesis import strategies as st
 

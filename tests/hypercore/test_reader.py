@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import trio
 import trio.testing
-from feeds import AUTHOR, CLIENT, HOSTER, KEY, MemoryFeed, block
-from network import QUICK, Liar, Reply, host, reading
+from hypercore_feeds import AUTHOR, CLIENT, HOSTER, KEY, MemoryFeed, block
+from hypercore_network import QUICK, Liar, Reply, host, reading
 
 from offchain_worker.hypercore import messages as m
 from offchain_worker.hypercore.answers import answer

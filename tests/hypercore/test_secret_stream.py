@@ -1,5 +1,5 @@
 import pytest
-from feeds import CLIENT, HOSTER
+from hypercore_feeds import CLIENT, HOSTER
 from hypothesis import given
 from hypothesis import strategies as st
 

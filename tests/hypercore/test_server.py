@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from feeds import CLIENT, HOSTER, KEY, MemoryFeed, Shelf, block
-from network import host
+from hypercore_feeds import CLIENT, HOSTER, KEY, MemoryFeed, Shelf, block
+from hypercore_network import host
 
 from offchain_worker.hypercore import messages as m
 from offchain_worker.hypercore.connection import (

@@ -1,7 +1,7 @@
 """The recorded session of two Node peers, replayed with the recorded keys."""
 
 import pytest
-from feeds import KEY, MemoryFeed, load
+from hypercore_feeds import KEY, MemoryFeed, load
 from nacl import bindings
 
 from offchain_worker.hypercore import messages as m

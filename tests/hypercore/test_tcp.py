@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from feeds import CLIENT, HOSTER, KEY, MemoryFeed
-from network import QUICK, host
+from hypercore_feeds import CLIENT, HOSTER, KEY, MemoryFeed
+from hypercore_network import QUICK, host
 
 from offchain_worker.hypercore.errors import Disconnected, NoData
 from offchain_worker.hypercore.feed import Feed

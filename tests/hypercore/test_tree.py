@@ -2,7 +2,7 @@ import itertools
 from typing import Any
 
 import pytest
-from feeds import TREES, block, grow, load, node
+from hypercore_feeds import TREES, block, grow, load, node
 from hypothesis import given
 from hypothesis import strategies as st
 

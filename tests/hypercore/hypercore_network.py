@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import trio
 import trio.testing
-from feeds import CLIENT, HOSTER, Shelf
+from hypercore_feeds import CLIENT, HOSTER, Shelf
 
 from offchain_worker.hypercore import messages as m
 from offchain_worker.hypercore.answers import answer, sync_of
