@@ -60,6 +60,10 @@ class ChainReverted(ChainError):
     """A finalized block is no longer in the chain: another chain, or a database that was reset."""
 
 
+class RuntimeUpgraded(ChainError):
+    """The chain has another runtime now; a new start checks whether its words are still ours."""
+
+
 class TransactionError(ChainError):
     """A transaction that is certain never to be applied.
 

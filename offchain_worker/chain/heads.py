@@ -32,6 +32,8 @@ _TIMESTAMP_KEY = "0x" + entry_prefix("Timestamp", "Now").hex()
 _NUMBER = Compact(limit=2**32 - 1)
 _LENGTH = Compact(limit=2**32 - 1)
 _MOMENT = Int(8)
+# The digest item of a block that changed the runtime's code (sp-runtime, `DigestItem`).
+_RUNTIME_ENVIRONMENT_UPDATED = b"\x08"
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ class Header:
         number: of the block.
         hash: 32 bytes, computed from the header itself.
         parent: 32 bytes, hash of the block before.
+        upgraded: whether the block after it has another runtime.
     """
 
     number: int
     hash: bytes
     parent: bytes
+    upgraded: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,14 @@ class Head:
     Attributes:
         number, hash, parent: as in its header.
         timestamp_ms: of the block, in ms since 1970; 0 for the first block of a chain.
+        upgraded: whether the block after it has another runtime.
     """
 
     number: int
     hash: bytes
     parent: bytes
     timestamp_ms: int
+    upgraded: bool = False
 
 
 def to_bytes(value: Any, what: str) -> bytes:
@@ -103,7 +109,8 @@ def read_header(value: Any) -> Header:
     parent, state, extrinsics = roots
     digest = _LENGTH.encode(len(logs)) + b"".join(logs)
     header_hash = blake2_256(parent + encoded_number + state + extrinsics + digest)
-    return Header(number, header_hash, parent)
+    upgraded = any(log[:1] == _RUNTIME_ENVIRONMENT_UPDATED for log in logs)
+    return Header(number, header_hash, parent, upgraded)
 
 
 class Heads:
@@ -146,9 +153,8 @@ class Heads:
             header = await self._fetch(self._last.number + 1)
         if self._last is not None and header.parent != self._last.hash:
             raise ChainReverted(f"block {header.number} does not follow the finalized one before")
-        self._last = Head(
-            header.number, header.hash, header.parent, await self._timestamp(header.hash)
-        )
+        timestamp_ms = await self._timestamp(header.hash)
+        self._last = Head(header.number, header.hash, header.parent, timestamp_ms, header.upgraded)
         return self._last
 
     def _is_behind(self) -> bool:

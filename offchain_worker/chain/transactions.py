@@ -31,6 +31,7 @@ from offchain_worker.chain.errors import (
     NonceTaken,
     RpcError,
     RpcTimeout,
+    RuntimeUpgraded,
     TransactionExpired,
     TransactionRefused,
 )
@@ -153,6 +154,7 @@ class Transactions:
 
         Raises:
             ChainReverted: finalized blocks were replaced.
+            RuntimeUpgraded: the runtime is no longer the one that was checked.
         """
         heads = Heads(self._rpc)
         try:
@@ -161,6 +163,8 @@ class Transactions:
                     head = await anext(heads)
                     if self._waiting:
                         await self._examine(head)
+                    if head.upgraded:
+                        raise RuntimeUpgraded(f"block {head.number} changed the chain's runtime")
                 except (RpcError, RpcTimeout, MalformedAnswer, DecodeError) as error:
                     # What was not examined now is examined with the next head.
                     _log.warning("chain.transactions_delayed", reason=str(error))

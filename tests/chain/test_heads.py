@@ -140,6 +140,11 @@ def test_a_header_names_itself() -> None:
     assert other.hash != read_header(HEADER).hash
 
 
+def test_a_header_tells_of_another_runtime() -> None:
+    assert not read_header(HEADER).upgraded
+    assert read_header({**HEADER, "digest": {"logs": ["0x0642", "0x08"]}}).upgraded
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -1,0 +1,28 @@
+"""The packaged runtime, executed by the embedded chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chain_types.metadata import Metadata, decode_metadata
+from chain_types.runtime import Runtime, RuntimeVersion
+from chain_types.scale import Bytes
+from datdot_node import Chain
+
+
+@pytest.fixture(scope="session")
+def chain() -> Iterator[Chain]:
+    with Chain.open() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def metadata(chain: Chain) -> Metadata:
+    return decode_metadata(Bytes(2**24).decode(chain.call("Metadata_metadata")))
+
+
+@pytest.fixture(scope="session")
+def runtime(metadata: Metadata) -> Runtime:
+    return Runtime(metadata, RuntimeVersion("datdot", 1, 1))
