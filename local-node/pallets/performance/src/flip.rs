@@ -33,17 +33,21 @@ impl<T: Config> Pallet<T> {
         ensure!(in_time, Error::<T>::FlipOver);
 
         let topic = Self::topic(id, attempt, &challenge)?;
-        let keys: Vec<PublicKey> =
-            challenge.roster.iter().map(|member| member.session_key).collect();
-        let anchored =
-            verify_anchor(&topic, &keys, openings, echoes).map_err(Error::<T>::from)?;
+        let keys: Vec<PublicKey> = challenge
+            .roster
+            .iter()
+            .map(|member| member.session_key)
+            .collect();
+        let anchored = verify_anchor(&topic, &keys, openings, echoes).map_err(Error::<T>::from)?;
         let commitments: Vec<Hash> = openings.iter().map(|opening| opening.z).collect();
         let flip = Flip {
             attempt,
             topic,
             root: anchored.root,
             randomness: anchored.result,
-            commitments: commitments.try_into().map_err(|_| Error::<T>::OpeningCount)?,
+            commitments: commitments
+                .try_into()
+                .map_err(|_| Error::<T>::OpeningCount)?,
             block: Self::block(),
             by: index as u8,
             late: 0,
@@ -73,7 +77,10 @@ impl<T: Config> Pallet<T> {
         mut flip: Flip,
     ) -> DispatchResultWithPostInfo {
         let bit = 1 << index;
-        ensure!(index != usize::from(flip.by) && flip.late & bit == 0, Error::<T>::AlreadyAnchored);
+        ensure!(
+            index != usize::from(flip.by) && flip.late & bit == 0,
+            Error::<T>::AlreadyAnchored
+        );
         flip.late |= bit;
         Flips::<T>::insert(id, flip);
         Self::deposit_event(Event::FlipAnchoredLate { id, by: who });
@@ -91,8 +98,11 @@ impl<T: Config> Pallet<T> {
         genesis.copy_from_slice(
             frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::zero()).as_ref(),
         );
-        let keys: Vec<PublicKey> =
-            challenge.roster.iter().map(|member| member.session_key).collect();
+        let keys: Vec<PublicKey> = challenge
+            .roster
+            .iter()
+            .map(|member| member.session_key)
+            .collect();
         Ok(topic(&genesis, id, &start_hash, attempt, &keys))
     }
 }

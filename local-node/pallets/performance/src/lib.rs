@@ -43,7 +43,6 @@ mod report;
 mod settlement;
 mod start;
 pub mod timing;
-#[cfg(any(feature = "try-runtime", test))]
 mod try_state;
 pub mod types;
 pub mod weights;
@@ -61,8 +60,10 @@ pub use weights::WeightInfo;
 use frame::traits::fungible;
 
 /// Money out of circulation until somebody gets it; dropped, it is burnt.
-pub type CreditOf<T> =
-    fungible::Credit<<T as frame::prelude::frame_system::Config>::AccountId, <T as Config>::Currency>;
+pub type CreditOf<T> = fungible::Credit<
+    <T as frame::prelude::frame_system::Config>::AccountId,
+    <T as Config>::Currency,
+>;
 
 /// The pallet.
 #[frame::pallet]
@@ -207,13 +208,8 @@ pub mod pallet {
 
     /// The last heads of each hosting's feed whose signature was verified, oldest first.
     #[pallet::storage]
-    pub type VerifiedHeads<T> = StorageMap<
-        _,
-        Twox64Concat,
-        HostingId,
-        BoundedVec<Head, ConstU32<MAX_HEADS>>,
-        ValueQuery,
-    >;
+    pub type VerifiedHeads<T> =
+        StorageMap<_, Twox64Concat, HostingId, BoundedVec<Head, ConstU32<MAX_HEADS>>, ValueQuery>;
 
     /// The durations and counts at genesis.
     #[pallet::genesis_config]
@@ -460,7 +456,7 @@ pub mod pallet {
         }
 
         #[cfg(feature = "try-runtime")]
-        fn try_state(_: BlockNumberFor<T>) -> Result<(), frame::try_runtime::TryRuntimeError> {
+        fn try_state(_: BlockNumberFor<T>) -> Result<(), frame::deps::sp_runtime::TryRuntimeError> {
             Self::do_try_state()
         }
     }

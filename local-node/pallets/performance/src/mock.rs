@@ -21,12 +21,13 @@ use datdot_primitives::{
 use ed25519_zebra::{SigningKey, VerificationKeyBytes};
 use frame::{
     deps::{
+        frame_support::weights::WeightMeter,
         sp_core::{ConstU128, ConstU32, ConstU64},
         sp_io,
         sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage},
     },
     testing_prelude::*,
-    traits::{Hooks, OnFinalize, OnInitialize, OnPoll},
+    traits::{OnFinalize, OnInitialize, OnPoll},
 };
 use pallet_hosting::{HostingId, Terms};
 use pallet_providers::{Endpoint, Ip, Role};
@@ -34,7 +35,7 @@ use pallet_providers::{Endpoint, Ip, Role};
 use crate::{
     self as pallet_performance,
     types::{Balance, BlockNumber, ChallengeId},
-    Challenges, Flips, Pallet, StartHashes, Timing,
+    Challenges, Flips, StartHashes, Timing,
 };
 
 type Block = frame::deps::frame_system::mocking::MockBlockU32<Test>;
@@ -107,10 +108,19 @@ parameter_types! {
 
 impl frame::traits::Randomness<Hash, BlockNumber> for TestRandomness {
     fn random(subject: &[u8]) -> (Hash, BlockNumber) {
-        let (value, since) =
-            pallet_performance::randomness::ParentHashes::<Test>::random(subject);
+        let (value, since) = pallet_performance::randomness::ParentHashes::<Test>::random(subject);
         (value, KnownSince::get().unwrap_or(since))
     }
+}
+
+impl pallet_hosting::Config for Test {
+    type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type Hosters = Providers;
+    type ProviderKeys = Providers;
+    type HostingBond = ConstU128<1_000>;
+    type OnHosting = Performance;
+    type WeightInfo = ();
 }
 
 impl pallet_performance::Config for Test {
@@ -180,10 +190,16 @@ pub fn new_test_ext(timing: Timing) -> sp_io::TestExternalities {
     accounts.extend([SPONSOR, HOSTER, STRANGER]);
     let storage = RuntimeGenesisConfig {
         balances: pallet_balances::GenesisConfig {
-            balances: accounts.iter().map(|who| (account(*who), ENDOWMENT)).collect(),
+            balances: accounts
+                .iter()
+                .map(|who| (account(*who), ENDOWMENT))
+                .collect(),
             ..Default::default()
         },
-        performance: pallet_performance::GenesisConfig { timing, ..Default::default() },
+        performance: pallet_performance::GenesisConfig {
+            timing,
+            ..Default::default()
+        },
         providers: pallet_providers::GenesisConfig {
             allow_private_endpoints: true,
             ..Default::default()
@@ -203,7 +219,11 @@ pub fn with_timing(timing: Timing, test: impl FnOnce()) {
         let issued = Balances::total_issuance();
         test();
         check_invariants();
-        assert_eq!(issued - Balances::total_issuance(), burnt(), "money was lost or made");
+        assert_eq!(
+            issued - Balances::total_issuance(),
+            burnt(),
+            "money was lost or made"
+        );
     });
 }
 
@@ -219,7 +239,9 @@ fn burnt() -> Balance {
 }
 
 pub fn check_invariants() {
-    Pallet::<Test>::do_try_state().expect("the invariants hold");
+    Performance::do_try_state().expect("the invariants of this pallet hold");
+    Providers::do_try_state().expect("the invariants of the providers hold");
+    Hosting::do_try_state().expect("the invariants of the hostings hold");
     let mut engagements = BTreeMap::<AccountId, u32>::new();
     for challenge in Challenges::<Test>::iter_values().filter(|challenge| challenge.is_open()) {
         for member in challenge.roster {
@@ -242,6 +264,7 @@ fn begin_block(number: BlockNumber, now: u64) {
     } else {
         System::finalize().hash()
     };
+    System::reset_events();
     System::initialize(&number, &parent, &Default::default());
     AllPalletsWithSystem::on_initialize(number);
     Timestamp::set_timestamp(now);
@@ -287,7 +310,10 @@ pub fn events() -> Vec<pallet_performance::Event<Test>> {
 // Providers and hostings.
 
 pub fn endpoint(number: u8) -> Endpoint {
-    Endpoint { ip: Ip::V4([127, 0, 0, number]), port: 7_000 }
+    Endpoint {
+        ip: Ip::V4([127, 0, 0, number]),
+        port: 7_000,
+    }
 }
 
 fn genesis_hash() -> Hash {
@@ -307,7 +333,11 @@ pub fn register_attestor(number: u8, capacity: u32) {
         public(&key),
         endpoint(number),
         capacity,
-        proof(&key, datdot_primitives::registration::Role::Attestor, number),
+        proof(
+            &key,
+            datdot_primitives::registration::Role::Attestor,
+            number
+        ),
     ));
 }
 
@@ -336,7 +366,7 @@ pub const COST: Balance = HOSTER_REWARD + 5 * ATTESTOR_REWARD;
 /// Opens and accepts a hosting with this escrow.
 pub fn open_hosting(escrow: Balance) -> HostingId {
     let feed = feed();
-    let id = pallet_hosting::NextId::<Test>::get();
+    let id = pallet_hosting::NextHostingId::<Test>::get();
     assert_ok!(Hosting::open_hosting(
         origin(SPONSOR),
         feed.key,
@@ -354,7 +384,11 @@ pub fn prepare(attestors: u8) {
     for number in 1..=attestors {
         register_attestor(number, 4);
     }
-    assert_ok!(Hosting::publish_feed(origin(SPONSOR), feed().key, Some(manifest())));
+    assert_ok!(Hosting::publish_feed(
+        origin(SPONSOR),
+        feed().key,
+        Some(manifest())
+    ));
     blocks(1);
 }
 
@@ -391,7 +425,9 @@ pub fn reporting() -> ChallengeId {
 // The coinflip.
 
 pub fn member(id: ChallengeId, index: usize) -> AccountId {
-    Challenges::<Test>::get(id).expect("it is there").roster[index].account.clone()
+    Challenges::<Test>::get(id).expect("it is there").roster[index]
+        .account
+        .clone()
 }
 
 /// The attestor's number at this place of the roster.
@@ -409,7 +445,11 @@ pub fn w(id: ChallengeId, index: usize) -> Hash {
 
 pub fn topic(id: ChallengeId) -> Hash {
     let challenge = Challenges::<Test>::get(id).expect("it is there");
-    let keys: Vec<PublicKey> = challenge.roster.iter().map(|member| member.session_key).collect();
+    let keys: Vec<PublicKey> = challenge
+        .roster
+        .iter()
+        .map(|member| member.session_key)
+        .collect();
     let start = StartHashes::<Test>::get(id).expect("the start hash is known");
     coinflip_topic(&genesis_hash(), id, &start, 0, &keys)
 }
@@ -446,7 +486,10 @@ pub fn anchor(id: ChallengeId) -> (Openings, Echoes) {
             sign(&key, &echo_payload(&topic, &public(&key), &root))
         })
         .collect();
-    (openings.try_into().expect("it fits"), echoes.try_into().expect("it fits"))
+    (
+        openings.try_into().expect("it fits"),
+        echoes.try_into().expect("it fits"),
+    )
 }
 
 // The feed.
@@ -473,7 +516,10 @@ pub fn chunk(index: u64) -> Vec<u8> {
 
 fn leaf(index: u64) -> Node {
     let data = chunk(index);
-    Node { hash: leaf_hash(&data), size: data.len() as u64 }
+    Node {
+        hash: leaf_hash(&data),
+        size: data.len() as u64,
+    }
 }
 
 /// The node over `count` chunks from `start` on; `count` is a power of two.
@@ -503,15 +549,25 @@ fn runs(length: u64) -> Vec<(u64, u64)> {
 pub fn head(length: u64) -> Head {
     let roots: Vec<Root> = runs(length)
         .into_iter()
-        .map(|(start, count)| Root { index: 2 * start + count - 1, node: node(start, count) })
+        .map(|(start, count)| Root {
+            index: 2 * start + count - 1,
+            node: node(start, count),
+        })
         .collect();
-    Head { fork: 0, length, tree_hash: tree_hash(&roots) }
+    Head {
+        fork: 0,
+        length,
+        tree_hash: tree_hash(&roots),
+    }
 }
 
 /// The multiproof of some chunks: their sizes and the other nodes.
 pub fn multiproof(length: u64, chunks: &[u64]) -> (Vec<u32>, Vec<Node>) {
     fn walk(start: u64, count: u64, chunks: &[u64], sizes: &mut Vec<u32>, nodes: &mut Vec<Node>) {
-        if !chunks.iter().any(|chunk| (start..start + count).contains(chunk)) {
+        if !chunks
+            .iter()
+            .any(|chunk| (start..start + count).contains(chunk))
+        {
             nodes.push(node(start, count));
         } else if count == 1 {
             sizes.push(leaf(start).size as u32);
@@ -573,7 +629,12 @@ pub fn draft(id: ChallengeId, index: usize) -> Draft {
     let opened = opened(id, index);
     let timing = challenge.timing;
     let moment = opened
-        .moment(timing.schedule, timing.window(challenge.t0), index as u32, 5)
+        .moment(
+            timing.schedule,
+            timing.window(challenge.t0),
+            index as u32,
+            challenge.roster.len() as u32,
+        )
         .expect("there is a moment");
     let drawn = opened.drawn_chunks(VOUCHED, timing.chunks);
     let mut proved = drawn[..timing.proved as usize].to_vec();
@@ -592,16 +653,23 @@ pub fn draft(id: ChallengeId, index: usize) -> Draft {
             bytes: drawn.iter().map(|chunk| leaf(*chunk).size).sum(),
             entries: drawn
                 .iter()
-                .map(|chunk| Entry { index: *chunk, leaf: leaf(*chunk).hash })
+                .map(|chunk| Entry {
+                    index: *chunk,
+                    leaf: leaf(*chunk).hash,
+                })
                 .collect(),
         },
         head_signature: sign(&author(), &feed().signable(&head)),
         sizes,
         nodes,
         metrics: metrics(opened.habit().windowed, 1_000 * (index as u32 + 1)),
-        peers: (0..5u8)
+        peers: (0..challenge.roster.len() as u8)
             .filter(|peer| usize::from(*peer) != index)
-            .map(|peer| PeerMetrics { index: peer, rtt_p50_us: 300, throughput: 1_000_000 })
+            .map(|peer| PeerMetrics {
+                index: peer,
+                rtt_p50_us: 300,
+                throughput: 1_000_000,
+            })
             .collect(),
     }
 }
@@ -635,14 +703,12 @@ impl Draft {
 }
 
 /// A report with this outcome, signed by the audit key.
-pub fn bind(
-    outcome: Outcome,
-    peers: Vec<PeerMetrics>,
-    id: ChallengeId,
-    index: usize,
-) -> Report {
+pub fn bind(outcome: Outcome, peers: Vec<PeerMetrics>, id: ChallengeId, index: usize) -> Report {
     let audit_key = audit_key(id, index);
-    let body = Body { outcome, peers: peers.try_into().expect("it fits") };
+    let body = Body {
+        outcome,
+        peers: peers.try_into().expect("it fits"),
+    };
     let account = member(id, index);
     let message = binding_message(&topic(id), account.as_ref(), &body);
     Report {
@@ -654,7 +720,10 @@ pub fn bind(
 }
 
 pub fn failed(id: ChallengeId, index: usize, demand: Option<u64>) -> Report {
-    let failure = Failure { reason: Reason::Unreachable, demand };
+    let failure = Failure {
+        reason: Reason::Unreachable,
+        demand,
+    };
     bind(Outcome::Failed(failure), Vec::new(), id, index)
 }
 

@@ -55,6 +55,13 @@ impl<T: Config> Pallet<T> {
         Queue::<T>::insert(Place::new(block.into(), hosting), ());
     }
 
+    /// Removes all that is kept of a hosting that ended.
+    pub(crate) fn forget_hosting(hosting: HostingId) {
+        Self::dequeue(hosting);
+        History::<T>::remove(hosting);
+        VerifiedHeads::<T>::remove(hosting);
+    }
+
     /// Takes a hosting out of the queue, if it is there.
     pub(crate) fn dequeue(hosting: HostingId) {
         if let Some(since) = Waiting::<T>::take(hosting) {
@@ -65,7 +72,8 @@ impl<T: Config> Pallet<T> {
     /// Starts challenges, those first that wait longest, as far as the randomness could not be
     /// known when the last event that made them ready happened.
     pub(crate) fn start_waiting(meter: &mut WeightMeter) {
-        if meter.try_consume(T::WeightInfo::look()).is_err() || Queue::<T>::iter_keys().next().is_none()
+        if meter.try_consume(T::WeightInfo::look()).is_err()
+            || Queue::<T>::iter_keys().next().is_none()
         {
             return;
         }
@@ -75,7 +83,9 @@ impl<T: Config> Pallet<T> {
         }
         let since: BlockNumber = since.saturated_into();
         for _ in 0..T::MaxStarts::get() {
-            let Some(first) = Queue::<T>::iter_keys().next() else { return };
+            let Some(first) = Queue::<T>::iter_keys().next() else {
+                return;
+            };
             if first.order() >= since.into() || !Self::pool_suffices() {
                 return;
             }
@@ -118,11 +128,15 @@ impl<T: Config> Pallet<T> {
                 if meter.try_consume(T::WeightInfo::look()).is_err() {
                     return;
                 }
-                let Some(place) = Agenda::<T>::iter_key_prefix(clock).next() else { break };
+                let Some(place) = Agenda::<T>::iter_key_prefix(clock).next() else {
+                    break;
+                };
                 if place.order() > now {
                     break;
                 }
-                let Some(after) = left.checked_sub(1) else { return };
+                let Some(after) = left.checked_sub(1) else {
+                    return;
+                };
                 left = after;
                 // Settling costs more than opening or pruning.
                 if meter.try_consume(T::WeightInfo::settle()).is_err() {
@@ -257,8 +271,6 @@ impl<T: Config> OnHosting for Pallet<T> {
     }
 
     fn on_closed(id: HostingId) {
-        Self::dequeue(id);
-        History::<T>::remove(id);
-        VerifiedHeads::<T>::remove(id);
+        Self::forget_hosting(id);
     }
 }

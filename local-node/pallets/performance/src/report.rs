@@ -36,8 +36,8 @@ impl<T: Config> Pallet<T> {
         let hosting = challenge.hosting;
         let heads = VerifiedHeads::<T>::get(hosting);
         let expected = expected(&challenge, &flip, index);
-        let checked = check(report, &expected, |head| heads.contains(head))
-            .map_err(Error::<T>::from)?;
+        let checked =
+            check(report, &expected, |head| heads.contains(head)).map_err(Error::<T>::from)?;
         if let Some(head) = checked.head {
             Self::remember_head(hosting, head);
         }
@@ -91,7 +91,9 @@ impl<T: Config> Pallet<T> {
             Outcome::Served(served) => ReportedOutcome::Served(served_record(served)?),
             Outcome::Failed(failure) => {
                 ensure!(failure.demand.is_none(), Error::<T>::DemandUnavailable);
-                ReportedOutcome::Failed { reason: failure.reason }
+                ReportedOutcome::Failed {
+                    reason: failure.reason,
+                }
             }
         };
         let opened = Opened {
@@ -122,7 +124,10 @@ impl<T: Config> Pallet<T> {
             if heads.is_full() {
                 heads.remove(0);
             }
-            heads.try_push(head).defensive_proof("room was made").unwrap_or_default();
+            heads
+                .try_push(head)
+                .defensive_proof("room was made")
+                .unwrap_or_default();
         });
     }
 }

@@ -6,7 +6,7 @@ use frame::{
     prelude::*,
     traits::{fungible::Balanced, Imbalance},
 };
-use pallet_hosting::{HostingId, Hostings};
+use pallet_hosting::{HostingId, Hostings as _};
 use pallet_providers::AttestorPool;
 
 use crate::{
@@ -60,16 +60,19 @@ impl<T: Config> Pallet<T> {
         let tally = Tallies::<T>::get(id);
         let active = challenge.roster.len() as u32;
         let outcome = outcome(&tally, active);
-        let medians = medians(Reports::<T>::iter_prefix_values(id).filter_map(|record| {
-            match record.outcome {
-                ReportedOutcome::Served(served) => Some(served.metrics),
-                ReportedOutcome::Failed { .. } => None,
-            }
-        }));
+        let medians =
+            medians(Reports::<T>::iter_prefix_values(id).filter_map(
+                |record| match record.outcome {
+                    ReportedOutcome::Served(served) => Some(served.metrics),
+                    ReportedOutcome::Failed { .. } => None,
+                },
+            ));
         let mut paid = Payments::default();
         let forfeited = Self::reward_hoster(&challenge, outcome, &tally, active, &mut paid);
         for member in &challenge.roster {
-            let Some(record) = Reports::<T>::get(id, &member.account) else { continue };
+            let Some(record) = Reports::<T>::get(id, &member.account) else {
+                continue;
+            };
             let amount = match (record.outcome, outcome) {
                 (ReportedOutcome::Served(_), _) => challenge.terms.attestor_reward,
                 (ReportedOutcome::Failed { .. }, Verdict::Failed) => {
@@ -77,7 +80,13 @@ impl<T: Config> Pallet<T> {
                 }
                 (ReportedOutcome::Failed { .. }, _) => 0,
             };
-            Self::pay(challenge.hosting, &member.account, PaymentKind::Report, amount, &mut paid);
+            Self::pay(
+                challenge.hosting,
+                &member.account,
+                PaymentKind::Report,
+                amount,
+                &mut paid,
+            );
         }
         let (absent, fees) = Self::charge_absent(&challenge, &tally, closer, &mut paid);
         let settlement = Settlement {
@@ -126,7 +135,13 @@ impl<T: Config> Pallet<T> {
         }
         let reward = challenge.terms.hoster_reward;
         let earned = share(reward, tally.served.into(), active.into());
-        Self::pay(challenge.hosting, &challenge.hoster, PaymentKind::Hosting, earned, paid);
+        Self::pay(
+            challenge.hosting,
+            &challenge.hoster,
+            PaymentKind::Hosting,
+            earned,
+            paid,
+        );
         let forfeited = reward.saturating_sub(earned);
         T::Hostings::forfeit(challenge.hosting, forfeited);
         forfeited
@@ -144,7 +159,12 @@ impl<T: Config> Pallet<T> {
             return;
         }
         if let Err(error) = T::Hostings::pay(hosting, to, amount) {
-            Self::deposit_event(Event::PaymentFailed { hosting, to: to.clone(), amount, error });
+            Self::deposit_event(Event::PaymentFailed {
+                hosting,
+                to: to.clone(),
+                amount,
+                error,
+            });
             return;
         }
         note(paid, to, kind, amount);
@@ -173,7 +193,10 @@ impl<T: Config> Pallet<T> {
             T::Hostings::deposit(challenge.hosting, to_escrow);
             reward = reward.merge(closers);
             absent
-                .try_push(Absence { account: member.account.clone(), fee })
+                .try_push(Absence {
+                    account: member.account.clone(),
+                    fee,
+                })
                 .defensive_proof("no more are absent than drawn")
                 .unwrap_or_default();
         }
@@ -203,7 +226,10 @@ impl<T: Config> Pallet<T> {
     ) {
         let hosting = challenge.hosting;
         Self::take_off_agenda(id, &challenge);
-        challenge.stage = Stage::Closed { at: Self::block(), outcome: settlement.outcome };
+        challenge.stage = Stage::Closed {
+            at: Self::block(),
+            outcome: settlement.outcome,
+        };
         Self::put_on_agenda(id, &challenge);
         for (index, member) in challenge.roster.iter().enumerate() {
             T::Attestors::leave(&member.account, was_absent(index));
@@ -222,7 +248,7 @@ impl<T: Config> Pallet<T> {
         if T::Hostings::end_challenge(hosting) {
             Self::enqueue(hosting);
         } else {
-            History::<T>::remove(hosting);
+            Self::forget_hosting(hosting);
         }
     }
 
@@ -237,7 +263,10 @@ impl<T: Config> Pallet<T> {
             if history.is_full() {
                 history.remove(0);
             }
-            history.try_push(entry).defensive_proof("room was made").unwrap_or_default();
+            history
+                .try_push(entry)
+                .defensive_proof("room was made")
+                .unwrap_or_default();
         });
     }
 }
@@ -254,9 +283,13 @@ fn note<AccountId: Clone + Debug>(
     kind: PaymentKind,
     amount: Balance,
 ) {
-    paid.try_push(Payment { account: to.clone(), kind, amount })
-        .defensive_proof("hoster, roster and closer fit")
-        .unwrap_or_default();
+    paid.try_push(Payment {
+        account: to.clone(),
+        kind,
+        amount,
+    })
+    .defensive_proof("hoster, roster and closer fit")
+    .unwrap_or_default();
 }
 
 /// Passed or Failed by more than half of the active, else Inconclusive.

@@ -42,7 +42,9 @@ impl<T: Config> Pallet<T> {
                 .unwrap_or_default();
         }
         Started::<T>::mutate(|started| {
-            started.try_push(id).defensive_proof("at most MaxStarts start in a block")
+            started
+                .try_push(id)
+                .defensive_proof("at most MaxStarts start in a block")
         })
         .unwrap_or_default();
         Running::<T>::insert(hosting, id);
@@ -94,7 +96,10 @@ impl<T: Config> Pallet<T> {
             .map(|place| {
                 let account = T::Attestors::eligible_at(place)?;
                 let session_key = T::Attestors::session_key(&account)?;
-                Some(Member { account, session_key })
+                Some(Member {
+                    account,
+                    session_key,
+                })
             })
             .collect::<Option<_>>()?;
         roster.sort_unstable_by_key(|member| member.session_key);

@@ -86,7 +86,16 @@ pub struct Timing {
 
 /// Why a [`Timing`] cannot work.
 #[derive(
-    Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
 )]
 pub enum TimingFault {
     /// A duration or a number of blocks is zero where it must not be, or beyond all reason.
@@ -170,7 +179,12 @@ impl Timing {
             self.tail_ms,
             self.chunk_timeout_ms,
         ];
-        let blocks = [self.commit_blocks, self.grace_blocks, self.demand_blocks, self.pool_factor];
+        let blocks = [
+            self.commit_blocks,
+            self.grace_blocks,
+            self.demand_blocks,
+            self.pool_factor,
+        ];
         let in_range = durations.iter().all(|ms| *ms <= MAX_MS)
             && positive.iter().all(|ms| (1..=MAX_MS).contains(ms))
             && blocks.iter().all(|count| (1..=MAX_BLOCKS).contains(count))
@@ -195,7 +209,9 @@ impl Timing {
         if self.tail_ms < self.chunk_timeout_ms {
             return Err(TimingFault::TailTooShort);
         }
-        let commit_ms = self.commit_ms.max(u64::from(self.commit_blocks) * self.block_ms);
+        let commit_ms = self
+            .commit_ms
+            .max(u64::from(self.commit_blocks) * self.block_ms);
         // One block each until F, C and R are reached, and two until the first moment.
         let moments_from = self.flip_ms + commit_ms + 5 * self.block_ms;
         if self.window_ms < moments_from + self.tail_ms + MIN_AUDIT_MS {
@@ -208,7 +224,10 @@ impl Timing {
     /// §3.1).
     pub const fn window(&self, t0: u64) -> Window {
         let offset = self.flip_ms + 2 * self.block_ms;
-        Window { start: t0 + offset, width: self.window_ms - self.tail_ms - offset }
+        Window {
+            start: t0 + offset,
+            width: self.window_ms - self.tail_ms - offset,
+        }
     }
 }
 

@@ -179,7 +179,9 @@ impl<AccountId: PartialEq> Challenge<AccountId> {
 
     /// The place of an account in the roster.
     pub fn index_of(&self, account: &AccountId) -> Option<usize> {
-        self.roster.iter().position(|member| member.account == *account)
+        self.roster
+            .iter()
+            .position(|member| member.account == *account)
     }
 
     /// Whether it is not yet settled.
@@ -500,7 +502,10 @@ pub struct Place {
 impl Place {
     /// The place of `id` among those ordered by `order`.
     pub const fn new(order: u64, id: u64) -> Self {
-        Self { order: order.to_be_bytes(), id: id.to_be_bytes() }
+        Self {
+            order: order.to_be_bytes(),
+            id: id.to_be_bytes(),
+        }
     }
 
     /// What it is ordered by.
@@ -531,5 +536,8 @@ pub struct OpenChallenge {
 pub fn median(mut figures: Vec<u64>) -> Option<Median> {
     figures.sort_unstable();
     let middle = figures.len().checked_sub(1)? / 2;
-    Some(Median { value: *figures.get(middle)?, reports: figures.len() as u32 })
+    Some(Median {
+        value: *figures.get(middle)?,
+        reports: figures.len() as u32,
+    })
 }

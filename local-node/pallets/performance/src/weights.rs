@@ -48,8 +48,7 @@ impl<T: frame_system::Config> WeightInfo for Conservative<T> {
     }
 
     fn submit_report(bytes: u32) -> Weight {
-        micros(2_500 + u64::from(bytes) / 50)
-            .saturating_add(T::DbWeight::get().reads_writes(8, 6))
+        micros(2_500 + u64::from(bytes) / 50).saturating_add(T::DbWeight::get().reads_writes(8, 6))
     }
 
     fn settle() -> Weight {
@@ -58,9 +57,7 @@ impl<T: frame_system::Config> WeightInfo for Conservative<T> {
     }
 
     fn on_initialize(started: u32) -> Weight {
-        micros(20).saturating_add(
-            T::DbWeight::get().reads_writes(4, 2 + u64::from(started)),
-        )
+        micros(20).saturating_add(T::DbWeight::get().reads_writes(4, 2 + u64::from(started)))
     }
 
     fn look() -> Weight {

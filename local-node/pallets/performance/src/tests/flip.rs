@@ -1,6 +1,6 @@
 //! Anchoring, and what happens without.
 
-use frame::testing_prelude::*;
+use frame::{testing_prelude::*, token::fungible::Inspect};
 
 use crate::{
     mock::*,
@@ -12,7 +12,13 @@ use datdot_primitives::coinflip::{commitment_y, result, root};
 /// Anchors honestly, as the member at this place.
 fn anchor_as(id: u64, index: usize) -> DispatchResultWithPostInfo {
     let (openings, echoes) = anchor(id);
-    Performance::anchor_flip(RuntimeOrigin::signed(member(id, index)), id, 0, openings, echoes)
+    Performance::anchor_flip(
+        RuntimeOrigin::signed(member(id, index)),
+        id,
+        0,
+        openings,
+        echoes,
+    )
 }
 
 #[test]
@@ -37,22 +43,38 @@ fn an_anchored_flip_begins_the_audits() {
             .enumerate()
             .map(|(index, opening)| {
                 let key = public(&session_key(number(id, index)));
-                (commitment_y(&topic, &key, &opening.salt, &opening.x), opening.z)
+                (
+                    commitment_y(&topic, &key, &opening.salt, &opening.x),
+                    opening.z,
+                )
             })
             .collect();
         let numbers: Vec<_> = openings.iter().map(|opening| opening.x).collect();
         let root = root(&topic, &pairs);
         let randomness = result(&topic, &root, &numbers);
         let flip = Flips::<Test>::get(id).unwrap();
-        assert_eq!((flip.topic, flip.root, flip.randomness), (topic, root, randomness));
-        assert_eq!(flip.commitments.into_inner(), pairs.iter().map(|pair| pair.1).collect::<Vec<_>>());
+        assert_eq!(
+            (flip.topic, flip.root, flip.randomness),
+            (topic, root, randomness)
+        );
+        assert_eq!(
+            flip.commitments.into_inner(),
+            pairs.iter().map(|pair| pair.1).collect::<Vec<_>>()
+        );
         assert_eq!((flip.attempt, flip.by, flip.late), (0, 3, 0));
         assert_eq!(flip.block, System::block_number());
         assert_eq!(Challenges::<Test>::get(id).unwrap().stage, Stage::Audit);
         let by = member(id, 3);
         assert_eq!(
             events(),
-            [Event::FlipAnchored { id, attempt: 0, topic, root, randomness, by }]
+            [Event::FlipAnchored {
+                id,
+                attempt: 0,
+                topic,
+                root,
+                randomness,
+                by
+            }]
         );
     });
 }
@@ -67,7 +89,10 @@ fn a_late_anchor_is_free_once() {
             assert_eq!(info.pays_fee, Pays::No);
             assert_eq!(
                 events().last(),
-                Some(&Event::FlipAnchoredLate { id, by: member(id, index) })
+                Some(&Event::FlipAnchoredLate {
+                    id,
+                    by: member(id, index)
+                })
             );
         }
         for index in 0..5 {
@@ -85,13 +110,7 @@ fn an_anchor_is_checked() {
         let id = start();
         let first = RuntimeOrigin::signed(member(id, 0));
         assert_noop!(
-            Performance::anchor_flip(
-                first.clone(),
-                id,
-                0,
-                Default::default(),
-                Default::default()
-            ),
+            Performance::anchor_flip(first.clone(), id, 0, Default::default(), Default::default()),
             Error::<Test>::StartHashUnknown
         );
         next_block();
@@ -112,13 +131,7 @@ fn an_anchor_is_checked() {
         refused(id, 1, &openings, &echoes, Error::AttemptUnavailable);
         refused(id, 1 << 31, &openings, &echoes, Error::AttemptUnavailable);
         assert_noop!(
-            Performance::anchor_flip(
-                origin(STRANGER),
-                id,
-                0,
-                openings.clone(),
-                echoes.clone()
-            ),
+            Performance::anchor_flip(origin(STRANGER), id, 0, openings.clone(), echoes.clone()),
             Error::<Test>::NotInRoster
         );
         assert_noop!(
@@ -153,9 +166,15 @@ fn an_anchor_is_checked() {
             refused(id, 0, &openings, &other, Error::WrongEcho);
         }
         let mut swapped = echoes.clone();
-        swapped.swap(0, 1);
+        (swapped[0], swapped[1]) = (echoes[1], echoes[0]);
         refused(id, 0, &openings, &swapped, Error::WrongEcho);
-        assert_ok!(Performance::anchor_flip(first.clone(), id, 0, openings, echoes));
+        assert_ok!(Performance::anchor_flip(
+            first.clone(),
+            id,
+            0,
+            openings,
+            echoes
+        ));
     });
 }
 
@@ -173,7 +192,9 @@ fn the_last_block_for_an_anchor_is_before_the_end_of_the_flip() {
 fn what_is_not_anchored_in_time_is_void_and_nobody_pays() {
     with_chain(|| {
         let id = start();
-        let bonds: Vec<_> = (1..=5).map(|who| Balances::total_balance(&account(who))).collect();
+        let bonds: Vec<_> = (1..=5)
+            .map(|who| Balances::total_balance(&account(who)))
+            .collect();
         let challenge = Challenges::<Test>::get(id).unwrap();
         next_block();
         let (openings, echoes) = anchor(id);
@@ -189,11 +210,19 @@ fn what_is_not_anchored_in_time_is_void_and_nobody_pays() {
             }]
         );
         let at = System::block_number();
-        let closed = Stage::Closed { at, outcome: Verdict::Void };
+        let closed = Stage::Closed {
+            at,
+            outcome: Verdict::Void,
+        };
         assert_eq!(Challenges::<Test>::get(id).unwrap().stage, closed);
         assert_eq!(Settlements::<Test>::get(id).unwrap().active, 0);
-        assert_eq!(History::<Test>::get(challenge.hosting)[0].outcome, Verdict::Void);
-        let after: Vec<_> = (1..=5).map(|who| Balances::total_balance(&account(who))).collect();
+        assert_eq!(
+            History::<Test>::get(challenge.hosting)[0].outcome,
+            Verdict::Void
+        );
+        let after: Vec<_> = (1..=5)
+            .map(|who| Balances::total_balance(&account(who)))
+            .collect();
         assert_eq!(bonds, after);
         assert_noop!(
             Performance::anchor_flip(

@@ -5,9 +5,7 @@ use frame::{
     traits::Hooks,
 };
 
-use crate::{
-    mock::*, timing::TimingFault, CurrentTiming, Error, Event, Pallet, Rooms, Timing,
-};
+use crate::{mock::*, timing::TimingFault, CurrentTiming, Error, Event, Pallet, Rooms, Timing};
 use datdot_primitives::draws::Schedule;
 
 #[test]
@@ -20,7 +18,10 @@ fn the_presets_can_work() {
 #[test]
 fn root_sets_the_timing_of_challenges_to_come() {
     with_chain(|| {
-        let timing = Timing { grace_blocks: 20, ..Timing::development() };
+        let timing = Timing {
+            grace_blocks: 20,
+            ..Timing::development()
+        };
         assert_noop!(Performance::set_timing(origin(1), timing), BadOrigin);
         assert_ok!(Performance::set_timing(RuntimeOrigin::root(), timing));
         assert_eq!(CurrentTiming::<Test>::get(), timing);
@@ -32,7 +33,10 @@ fn root_sets_the_timing_of_challenges_to_come() {
 fn the_timing_of_a_running_challenge_stays() {
     with_chain(|| {
         let id = start();
-        let timing = Timing { window_ms: 20_000, ..Timing::development() };
+        let timing = Timing {
+            window_ms: 20_000,
+            ..Timing::development()
+        };
         assert_ok!(Performance::set_timing(RuntimeOrigin::root(), timing));
         let challenge = crate::Challenges::<Test>::get(id).unwrap();
         assert_eq!(challenge.timing, Timing::development());
@@ -43,37 +47,165 @@ fn the_timing_of_a_running_challenge_stays() {
 fn values_that_cannot_work_are_refused() {
     let good = Timing::development();
     let cases: Vec<(Timing, Error<Test>)> = vec![
-        (Timing { delta_ms: 0, ..good }, Error::TimingOutOfRange),
-        (Timing { grace_blocks: 0, ..good }, Error::TimingOutOfRange),
-        (Timing { pool_factor: 0, ..good }, Error::TimingOutOfRange),
-        (Timing { window_ms: 1 << 41, ..good }, Error::TimingOutOfRange),
-        (Timing { min_age: u32::MAX, ..good }, Error::TimingOutOfRange),
-        (Timing { block_ms: 501, ..good }, Error::TimingBlockTime),
-        (Timing { flip_ms: 4_899, ..good }, Error::TimingFlip),
-        (Timing { tail_ms: 999, ..good }, Error::TimingTail),
-        (Timing { window_ms: 12_999, ..good }, Error::TimingWindow),
-        (Timing { attestors: 33, ..good }, Error::TimingRoster),
-        (Timing { attestors: 0, min_active: 0, ..good }, Error::TimingRoster),
-        (Timing { min_active: 6, ..good }, Error::TimingRoster),
-        (Timing { min_active: 0, ..good }, Error::TimingRoster),
-        (Timing { chunks: 101, ..good }, Error::TimingChunks),
-        (Timing { chunks: 0, proved: 0, ..good }, Error::TimingChunks),
-        (Timing { proved: 101, ..good }, Error::TimingChunks),
+        (
+            Timing {
+                delta_ms: 0,
+                ..good
+            },
+            Error::TimingOutOfRange,
+        ),
+        (
+            Timing {
+                grace_blocks: 0,
+                ..good
+            },
+            Error::TimingOutOfRange,
+        ),
+        (
+            Timing {
+                pool_factor: 0,
+                ..good
+            },
+            Error::TimingOutOfRange,
+        ),
+        (
+            Timing {
+                window_ms: 1 << 41,
+                ..good
+            },
+            Error::TimingOutOfRange,
+        ),
+        (
+            Timing {
+                min_age: u32::MAX,
+                ..good
+            },
+            Error::TimingOutOfRange,
+        ),
+        (
+            Timing {
+                block_ms: 501,
+                ..good
+            },
+            Error::TimingBlockTime,
+        ),
+        (
+            Timing {
+                flip_ms: 4_899,
+                ..good
+            },
+            Error::TimingFlip,
+        ),
+        (
+            Timing {
+                tail_ms: 999,
+                ..good
+            },
+            Error::TimingTail,
+        ),
+        (
+            Timing {
+                window_ms: 12_999,
+                ..good
+            },
+            Error::TimingWindow,
+        ),
+        (
+            Timing {
+                attestors: 33,
+                ..good
+            },
+            Error::TimingRoster,
+        ),
+        (
+            Timing {
+                attestors: 0,
+                min_active: 0,
+                ..good
+            },
+            Error::TimingRoster,
+        ),
+        (
+            Timing {
+                min_active: 6,
+                ..good
+            },
+            Error::TimingRoster,
+        ),
+        (
+            Timing {
+                min_active: 0,
+                ..good
+            },
+            Error::TimingRoster,
+        ),
+        (
+            Timing {
+                chunks: 101,
+                ..good
+            },
+            Error::TimingChunks,
+        ),
+        (
+            Timing {
+                chunks: 0,
+                proved: 0,
+                ..good
+            },
+            Error::TimingChunks,
+        ),
+        (
+            Timing {
+                proved: 101,
+                ..good
+            },
+            Error::TimingChunks,
+        ),
         (Timing { proved: 0, ..good }, Error::TimingChunks),
-        (Timing { schedule: Schedule::Slots { num: 2, den: 3 }, ..good }, Error::TimingSchedule),
-        (Timing { schedule: Schedule::Slots { num: 0, den: 0 }, ..good }, Error::TimingSchedule),
+        (
+            Timing {
+                schedule: Schedule::Slots { num: 2, den: 3 },
+                ..good
+            },
+            Error::TimingSchedule,
+        ),
+        (
+            Timing {
+                schedule: Schedule::Slots { num: 0, den: 0 },
+                ..good
+            },
+            Error::TimingSchedule,
+        ),
     ];
     with_chain(|| {
         for (timing, error) in cases {
-            assert_noop!(Performance::set_timing(RuntimeOrigin::root(), timing), error);
+            assert_noop!(
+                Performance::set_timing(RuntimeOrigin::root(), timing),
+                error
+            );
         }
         // The values next to those refused.
         for timing in [
-            Timing { flip_ms: 4_900, ..good },
-            Timing { tail_ms: 1_000, ..good },
-            Timing { window_ms: 13_000, ..good },
-            Timing { attestors: 32, ..good },
-            Timing { schedule: Schedule::Slots { num: 1, den: 2 }, ..good },
+            Timing {
+                flip_ms: 4_900,
+                ..good
+            },
+            Timing {
+                tail_ms: 1_000,
+                ..good
+            },
+            Timing {
+                window_ms: 13_000,
+                ..good
+            },
+            Timing {
+                attestors: 32,
+                ..good
+            },
+            Timing {
+                schedule: Schedule::Slots { num: 1, den: 2 },
+                ..good
+            },
         ] {
             assert_ok!(Performance::set_timing(RuntimeOrigin::root(), timing));
         }
@@ -83,29 +215,45 @@ fn values_that_cannot_work_are_refused() {
 #[test]
 #[should_panic(expected = "the timing at genesis cannot work: Roster")]
 fn a_genesis_that_cannot_work_is_refused() {
-    new_test_ext(Timing { attestors: 0, ..Timing::development() });
+    new_test_ext(Timing {
+        attestors: 0,
+        ..Timing::development()
+    });
 }
 
 #[test]
 fn faults_are_told_apart() {
-    let timing = Timing { schedule: Schedule::Slots { num: 1, den: 1 }, ..Timing::development() };
+    let timing = Timing {
+        schedule: Schedule::Slots { num: 1, den: 1 },
+        ..Timing::development()
+    };
     assert_eq!(timing.check(), Err(TimingFault::Schedule));
 }
 
 #[test]
 fn the_timing_is_read_from_json_in_camel_case() {
-    let json = frame::deps::frame_support::build_struct_json_patch!(Timing {
-        block_ms: 7,
-        schedule: Schedule::Slots { num: 1, den: 5 },
-    });
-    assert_eq!(json["blockMs"], 7);
+    let schedule = Schedule::Slots { num: 1, den: 5 };
+    let timing = Timing {
+        schedule,
+        ..Timing::development()
+    };
+    let json = serde_json::to_value(timing).unwrap();
+    assert_eq!(json["blockMs"], 500);
     assert_eq!(json["schedule"]["slots"]["den"], 5);
+    assert_eq!(
+        serde_json::from_value::<Timing>(json.clone()).unwrap(),
+        timing
+    );
+    let mut misspelt = json;
+    misspelt["blockMS"] = 500.into();
+    assert!(serde_json::from_value::<Timing>(misspelt).is_err());
 }
 
 #[test]
 fn only_blocks_with_room_are_counted() {
     with_chain(|| {
-        let limits = <Test as frame_system::Config>::BlockWeights::get();
+        let limits: frame_system::limits::BlockWeights =
+            <Test as frame_system::Config>::BlockWeights::get();
         let most = limits.get(DispatchClass::Normal).max_total.unwrap();
         let rooms = |weight: Weight, length: u32| {
             Rooms::<Test>::kill();
@@ -113,13 +261,18 @@ fn only_blocks_with_room_are_counted() {
             Pallet::<Test>::on_finalize(1);
             Rooms::<Test>::get()
         };
-        let length = *<Test as frame_system::Config>::BlockLength::get().max.get(DispatchClass::Normal);
+        let lengths: frame_system::limits::BlockLength =
+            <Test as frame_system::Config>::BlockLength::get();
+        let length = *lengths.max.get(DispatchClass::Normal);
         let nine_tenths = |amount: u64| (u128::from(amount) * 9 / 10) as u64;
         let (time, size) = (nine_tenths(most.ref_time()), nine_tenths(most.proof_size()));
         assert_eq!(rooms(Weight::zero(), 0), 1);
         assert_eq!(rooms(Weight::from_parts(time - 1_000, 0), 0), 1);
         assert_eq!(rooms(Weight::from_parts(time + 1_000, 0), 0), 0);
-        assert_eq!(rooms(Weight::from_parts(0, size.saturating_add(1 << 20)), 0), 0);
+        assert_eq!(
+            rooms(Weight::from_parts(0, size.saturating_add(1 << 20)), 0),
+            0
+        );
         assert_eq!(rooms(Weight::zero(), length / 10 * 9 - 10), 1);
         assert_eq!(rooms(Weight::zero(), length / 10 * 9 + 10), 0);
     });
