@@ -1,7 +1,7 @@
 """Making a block by the runtime's calls in their order, and checking one by replaying it."""
 
 from datdot_node.block import Block, Header, aura_slot
-from datdot_node.errors import BadBlock, RuntimeTrapped
+from datdot_node.errors import BadBlock, NodeError, RuntimeTrapped
 from datdot_node.executor import Runtime
 from datdot_node.overlay import Overlay, StateView
 from datdot_node.scale import Reader, ScaleError, sized, vector
@@ -9,12 +9,15 @@ from datdot_node.validity import check_applied
 
 _TIMESTAMP, _AURA_SLOT = b"timstap0", b"auraslot"
 """Identifiers of the inherents."""
+_ONLY_INHERENTS = b"\1"
+"""The runtime's answer to the header of a block in which it migrates its state."""
 
 
 class BlockBuilder:
     """A block in the making, on the state of its parent.
 
     The header carries Aura's pre-runtime digest with the slot of the timestamp, and no seal.
+    `takes_transactions` is false while the runtime migrates its state.
     """
 
     def __init__(
@@ -30,14 +33,15 @@ class BlockBuilder:
             for name, value in ((_AURA_SLOT, slot), (_TIMESTAMP, timestamp_ms))
         )
         try:
-            runtime.call("Core_initialize_block", header.encode(), self._overlay)
+            mode = runtime.call("Core_initialize_block", header.encode(), self._overlay)
             reader = Reader(
                 runtime.call("BlockBuilder_inherent_extrinsics", inherents, self._overlay)
             )
             for _ in range(reader.length()):
                 self.apply(sized(reader.sized()))
-        except Exception as error:
+        except (NodeError, ScaleError) as error:
             raise BadBlock(f"the runtime does not begin a block: {error}") from error
+        self.takes_transactions = mode != _ONLY_INHERENTS
 
     def apply(self, extrinsic: bytes) -> None:
         """Applies an extrinsic and adds it to the block.

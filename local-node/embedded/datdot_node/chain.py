@@ -327,7 +327,7 @@ class Chain:
         end = None if budget_s is None else time.monotonic() + budget_s
         included: list[bytes] = []
         refused: list[bytes] = []
-        for transaction in self.pool.best():
+        for transaction in self.pool.best() if builder.takes_transactions else ():
             if end is not None and time.monotonic() >= end:
                 break
             try:
