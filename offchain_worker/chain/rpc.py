@@ -10,9 +10,8 @@ from __future__ import annotations
 import itertools
 import math
 import random
-import typing
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -145,13 +144,13 @@ class _Link:
         self._limits = limits
         self._slots: dict[int, _Slot] = {}
         self._subscriptions: dict[str | int, trio.MemorySendChannel[Any]] = {}
-        self._outbox, self._outgoing = trio.open_memory_channel[bytes](limits.requests)
+        self._outbox, self._outgoing = trio.open_memory_channel[str](limits.requests)
 
     async def serve(self, websocket: WebSocketConnection) -> None:
         """Carry messages until the connection is lost; `lost` then says why."""
         async with trio.open_nursery() as nursery:
 
-            async def until_lost(work: Callable[[WebSocketConnection], typing.Any]) -> None:
+            async def until_lost(work: Callable[[WebSocketConnection], Awaitable[None]]) -> None:
                 try:
                     await work(websocket)
                 except ConnectionClosed as error:
@@ -172,7 +171,7 @@ class _Link:
 
     async def _write(self, websocket: WebSocketConnection) -> None:
         async for message in self._outgoing:
-            await websocket.send_message(message.decode())
+            await websocket.send_message(message)
 
     async def _keep_alive(self, websocket: WebSocketConnection) -> None:
         while True:
@@ -214,6 +213,7 @@ class _Link:
         if self.lost is not None:
             return
         self.lost = reason
+        self._outbox.close()
         for slot in self._slots.values():
             slot.finish(error=ConnectionLost(reason))
         for channel in self._subscriptions.values():
@@ -231,10 +231,10 @@ class _Link:
         identifier, slot = next(self._ids), _Slot(method, notifications=notifications)
         self._slots[identifier] = slot
         try:
-            if self.lost is not None:
-                raise ConnectionLost(self.lost)
             await self._outbox.send(self._encode(identifier, method, params))
             await slot.done.wait()
+        except trio.ClosedResourceError:
+            raise ConnectionLost(self.lost) from None
         finally:
             self._slots.pop(identifier, None)
         if slot.error is not None:
@@ -253,10 +253,9 @@ class _Link:
             _log.warning("chain.not_unsubscribed", method=unsubscribe)
 
     @staticmethod
-    def _encode(identifier: int, method: str, params: Sequence[Any]) -> bytes:
-        return msgspec.json.encode(
-            {"jsonrpc": "2.0", "id": identifier, "method": method, "params": list(params)}
-        )
+    def _encode(identifier: int, method: str, params: Sequence[Any]) -> str:
+        message = {"jsonrpc": "2.0", "id": identifier, "method": method, "params": list(params)}
+        return msgspec.json.encode(message).decode()
 
 
 @dataclass(frozen=True)
