@@ -89,7 +89,7 @@ class DispatchError:
 
     def __str__(self) -> str:
         name = f"{self.pallet}.{self.name}" if self.pallet else self.name
-        return f"{name}: {self.docs}" if self.docs else name
+        return f"{name}: {self.docs.rstrip('.')}" if self.docs else name
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ def genesis_patch(accounts: Iterable[bytes], *, attestors: int, block_ms: int) -
     """
     return {
         "balances": {"balances": [[ss58_encode(account), ENDOWMENT] for account in accounts]},
+        "providers": {"allowPrivateEndpoints": True},
         "performance": {"timing": timing(attestors=attestors, block_ms=block_ms)},
     }
 

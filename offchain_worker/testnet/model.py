@@ -82,6 +82,9 @@ class Network:
     def hear(self, process: str, entry: Mapping[str, Any]) -> str | None:
         """Take in one line of a process's log; returns what a person should read, if anything."""
         event = entry.get("event")
+        if event == "attestor.not_registered":
+            # The testnet starts attestors before it registers them.
+            return None
         if entry.get("level") in {"warning", "error"}:
             return f"{process}: {_sentence(entry)}"
         challenge = self.challenges.get(entry.get("challenge", -1))
