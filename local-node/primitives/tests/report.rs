@@ -12,7 +12,6 @@ use datdot_primitives::{
         Percentiles, Reason, Report, ReportError, Served,
     },
     tree::{self, Node, Root},
-    Hash,
 };
 use sp_core::{ed25519, Pair};
 
