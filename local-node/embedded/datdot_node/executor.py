@@ -58,10 +58,6 @@ class Runtime:
         self._exports = {each.name for each in self._module.exports}
         self._sandbox: _Sandbox | None = None
 
-    def has(self, method: str) -> bool:
-        """Whether the runtime exports this call."""
-        return method in self._exports
-
     def call(self, method: str, arguments: bytes, overlay: Overlay) -> bytes:
         """Calls `method` with SCALE-encoded arguments; its encoded result.
 

@@ -6,8 +6,6 @@ import wasmtime
 
 from datdot_node.errors import NodeError
 
-PAGE = 65536
-
 
 class OutOfBounds(NodeError):
     """The runtime named bytes outside its memory."""

@@ -24,10 +24,6 @@ class State:
         index = bisect_right(self._order, key)
         return self._order[index] if index < len(self._order) else None
 
-    def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All keys and values, in order of keys."""
-        return ((key, self._values[key]) for key in self._order)
-
     def apply(self, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Makes these changes; None removes."""
         changes = list(changes)

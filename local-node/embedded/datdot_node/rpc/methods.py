@@ -26,7 +26,7 @@ MAX_NEW_BLOCKS = 1000
 CHAIN_NAME, NODE_NAME = "DatDot Development", "datdot-embedded"
 TOKEN = {"ss58Format": 42, "tokenDecimals": 12, "tokenSymbol": "DAT"}
 
-_UNKNOWN_BLOCK, _RUNTIME_ERROR = 4003, 4003
+_CLIENT_ERROR = 4003
 
 Method = Callable[[Chain, Params], Any]
 METHODS: dict[str, Method] = {}
@@ -49,9 +49,9 @@ def translated(error: NodeError) -> RpcError:
     if isinstance(error, PoolError):
         return RpcError(error.code, error.message, error.data)
     if isinstance(error, UnknownBlock):
-        return RpcError(_UNKNOWN_BLOCK, f"Client error: UnknownBlock: {error}")
+        return RpcError(_CLIENT_ERROR, f"Client error: UnknownBlock: {error}")
     if isinstance(error, RuntimeTrapped | UnknownMethod):
-        return RpcError(_RUNTIME_ERROR, f"Client error: Execution failed: {error}")
+        return RpcError(_CLIENT_ERROR, f"Client error: Execution failed: {error}")
     return RpcError(INTERNAL_ERROR, str(error))
 
 
