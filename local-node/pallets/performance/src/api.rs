@@ -10,7 +10,10 @@ use crate::{
 
 frame::deps::sp_api::decl_runtime_apis! {
     /// Questions about challenges that storage answers only by searching.
-    pub trait PerformanceApi<AccountId: Codec> {
+    pub trait PerformanceApi<AccountId>
+    where
+        AccountId: Codec,
+    {
         /// The challenges that are not settled and in which the account is an attestor or the
         /// hoster, by id.
         fn open_challenges(account: AccountId) -> Vec<OpenChallenge>;

@@ -35,12 +35,6 @@ impl<T: Config> Pallet<T> {
         T::Time::now()
     }
 
-    /// How many blocks a registration, a drain, or its end takes to be effective, for pallet
-    /// `providers`.
-    pub fn min_age() -> BlockNumber {
-        CurrentTiming::<T>::get().min_age
-    }
-
     /// Puts a hosting at the end of the queue, as something that its next challenge depends on
     /// happened in this block. One with an open challenge is queued when that closes; one whose
     /// escrow does not cover a challenge leaves the queue until it is topped up.

@@ -310,7 +310,7 @@ fn medians(reports: impl Iterator<Item = Metrics>) -> Medians {
         median(reports.iter().filter_map(figure).collect())
     };
     let latency = |metrics: &Metrics| metrics.latency_us;
-    let observed = |metrics: &Metrics| metrics.observed.clone();
+    let observed = |metrics: &Metrics| metrics.observed;
     Medians {
         connect_us: of(&|metrics| Some(metrics.connect_us.into())),
         handshake_us: of(&|metrics| Some(metrics.handshake_us.into())),

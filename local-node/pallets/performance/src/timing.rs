@@ -184,11 +184,11 @@ impl Timing {
             self.grace_blocks,
             self.demand_blocks,
             self.pool_factor,
+            self.min_age,
         ];
         let in_range = durations.iter().all(|ms| *ms <= MAX_MS)
             && positive.iter().all(|ms| (1..=MAX_MS).contains(ms))
-            && blocks.iter().all(|count| (1..=MAX_BLOCKS).contains(count))
-            && self.min_age <= MAX_BLOCKS;
+            && blocks.iter().all(|count| (1..=MAX_BLOCKS).contains(count));
         if !in_range {
             return Err(TimingFault::OutOfRange);
         }

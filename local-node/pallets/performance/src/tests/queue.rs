@@ -242,12 +242,8 @@ fn a_bounded_number_starts_in_a_block_the_others_later_in_order() {
     with_chain(|| {
         prepare(12);
         let hostings: Vec<_> = (0..5).map(|_| open_hosting(COST)).collect();
-        let running = || -> Vec<bool> {
-            hostings
-                .iter()
-                .map(|hosting| Running::<Test>::contains_key(hosting))
-                .collect()
-        };
+        let running =
+            || -> Vec<bool> { hostings.iter().map(Running::<Test>::contains_key).collect() };
         next_block();
         assert_eq!(running(), [true, true, false, false, false]);
         next_block();

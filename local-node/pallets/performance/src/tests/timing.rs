@@ -82,6 +82,7 @@ fn values_that_cannot_work_are_refused() {
             },
             Error::TimingOutOfRange,
         ),
+        (Timing { min_age: 0, ..good }, Error::TimingOutOfRange),
         (
             Timing {
                 block_ms: 501,
