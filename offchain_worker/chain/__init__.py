@@ -1,0 +1,1 @@
+"""The chain from outside: JSON-RPC, finalized heads, transactions, accounts, typed reads."""

@@ -129,7 +129,7 @@ def test_errors_of_pallets_have_their_names(runtime: Runtime) -> None:
     error = runtime.dispatch_error(value)
     assert (error.pallet, error.name) == ("Balances", name)
     assert error.docs
-    assert str(error) == f"Balances.{name}: {error.docs}"
+    assert str(error) == f"Balances.{name}: {error.docs.rstrip('.')}"
     with pytest.raises(scale.DecodeError, match=r"no error 99\.0"):
         runtime.dispatch_error(Choice("Module", {"index": 99, "error": bytes(4)}))
 
