@@ -248,3 +248,13 @@ def test_a_dry_run_changes_nothing(chain: Chain, wallet: Any) -> None:
     assert chain.dry_run(wallet.transfer(5))[:1] == b"\1"
     chain.submit(extrinsic)
     assert len(chain.new_block().extrinsics) == 2
+
+
+def test_the_slot_is_that_of_the_genesis(clock: Any) -> None:
+    patch = {"performance": {"timing": {"blockMs": 400}}}
+    with Chain.open(genesis_patch=patch, clock=clock) as chain:
+        assert chain.slot_ms == 400
+        chain.new_block()
+        chain.new_block()
+        assert chain.timestamp(2) // 400 == chain.timestamp(1) // 400 + 1
+        chain.replay(2)
