@@ -2,7 +2,8 @@
 
 use crate::{
     genesis, AccountId, Aura, Balance, Block, Executive, Grandpa, Header, InherentDataExt, Nonce,
-    Runtime, RuntimeCall, RuntimeGenesisConfig, SessionKeys, System, TransactionPayment, VERSION,
+    Performance, Runtime, RuntimeCall, RuntimeGenesisConfig, SessionKeys, System,
+    TransactionPayment, VERSION,
 };
 use alloc::vec::Vec;
 use datdot_primitives::{
@@ -29,6 +30,7 @@ use frame::{
     },
     runtime::{apis, prelude::*},
 };
+use pallet_performance::{ChallengeId, OpenChallenge};
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
 
 impl_runtime_apis! {
@@ -199,6 +201,16 @@ impl_runtime_apis! {
 
         fn query_length_to_fee(length: u32) -> Balance {
             TransactionPayment::length_to_fee(length)
+        }
+    }
+
+    impl pallet_performance::api::PerformanceApi<Block, AccountId> for Runtime {
+        fn open_challenges(account: AccountId) -> Vec<OpenChallenge> {
+            Performance::open_challenges(&account)
+        }
+
+        fn is_closable(id: ChallengeId) -> bool {
+            Performance::is_closable(id)
         }
     }
 

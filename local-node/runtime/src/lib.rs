@@ -12,6 +12,8 @@ extern crate alloc;
 
 pub mod apis;
 pub mod genesis;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 use frame::{
@@ -125,6 +127,15 @@ mod runtime {
 
     #[runtime::pallet_index(6)]
     pub type Sudo = pallet_sudo;
+
+    #[runtime::pallet_index(7)]
+    pub type Providers = pallet_providers;
+
+    #[runtime::pallet_index(8)]
+    pub type Hosting = pallet_hosting;
+
+    #[runtime::pallet_index(9)]
+    pub type Performance = pallet_performance;
 }
 
 parameter_types! {
@@ -136,8 +147,15 @@ parameter_types! {
             Weight::from_parts(WEIGHT_REF_TIME_PER_SECOND, u64::MAX),
             Perbill::from_percent(75),
         );
-    pub storage SlotDuration: u64 = 500;
     pub FeeMultiplier: Multiplier = Multiplier::from_u32(1);
+}
+
+/// The length of a slot: the block time of the timing, which genesis fixes for ever.
+pub struct SlotDuration;
+impl Get<u64> for SlotDuration {
+    fn get() -> u64 {
+        pallet_performance::CurrentTiming::<Runtime>::get().block_ms
+    }
 }
 
 /// Half of the slot duration: the least time between the timestamps of two blocks.
@@ -202,6 +220,53 @@ impl pallet_transaction_payment::Config for Runtime {
     type FeeMultiplierUpdate = ConstFeeMultiplier<FeeMultiplier>;
     type OperationalFeeMultiplier = ConstU8<5>;
     type WeightInfo = pallet_transaction_payment::weights::SubstrateWeight<Runtime>;
+}
+
+/// After how many blocks a registration or a drain takes effect: the timing says it.
+pub struct MinAge;
+impl Get<BlockNumber> for MinAge {
+    fn get() -> BlockNumber {
+        pallet_performance::CurrentTiming::<Runtime>::get().min_age
+    }
+}
+
+/// How long evidence can be brought and bonds stay held: a week of blocks of 6 s.
+pub type UnbondingBlocks = ConstU32<{ 7 * 14_400 }>;
+
+impl pallet_providers::Config for Runtime {
+    type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type AttestorBond = ConstU128<{ 1_000 * UNIT }>;
+    type HosterBond = ConstU128<{ 1_000 * UNIT }>;
+    type MaxCapacity = ConstU32<64>;
+    type UnbondingBlocks = UnbondingBlocks;
+    type MinAge = MinAge;
+    type MaxTasksPerBlock = ConstU32<64>;
+    type WeightInfo = ();
+}
+
+impl pallet_hosting::Config for Runtime {
+    type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type Hosters = Providers;
+    type ProviderKeys = Providers;
+    type HostingBond = ConstU128<{ 100 * UNIT }>;
+    type OnHosting = Performance;
+    type WeightInfo = ();
+}
+
+impl pallet_performance::Config for Runtime {
+    type Currency = Balances;
+    type Time = Timestamp;
+    /// Good for development and trusted validators only; see there.
+    type Randomness = pallet_performance::randomness::ParentHashes<Runtime>;
+    type Attestors = Providers;
+    type Hostings = Hosting;
+    type AbsenceFee = ConstU128<{ 10 * UNIT }>;
+    type UnbondingBlocks = UnbondingBlocks;
+    type MaxStarts = ConstU32<4>;
+    type MaxDue = ConstU32<16>;
+    type WeightInfo = ();
 }
 
 impl pallet_sudo::Config for Runtime {
