@@ -31,12 +31,12 @@ test-rust:
 	cd local-node && cargo test --locked --workspace
 
 test-wasm: $(VENV)/installed
-	local-node/build-wasm --check
+	$(BIN)/python local-node/build-wasm --check
 
 ## Build the runtime's wasm anew, with its record.
 wasm: $(VENV)/installed
-	local-node/build-wasm --install
-	local-node/build-wasm
+	$(BIN)/python local-node/build-wasm --install
+	$(BIN)/python local-node/build-wasm
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
