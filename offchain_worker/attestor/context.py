@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from chain_types.records import Challenge, FeedKind, Flip, Slots
+from chain_types.records import Challenge, Flip, Slots
 from offchain_worker.audit.report import ReportContext
 from offchain_worker.audit.report import Slots as SlotPlace
-from offchain_worker.hypercore.manifest import single_signer_manifest
 
 
 def report_context(challenge: Challenge, flip: Flip, account: bytes, index: int) -> ReportContext:
@@ -24,13 +23,6 @@ def report_context(challenge: Challenge, flip: Flip, account: bytes, index: int)
         if isinstance(schedule, Slots)
         else None
     )
-    # A version 1 head is signed with the feed's key, not with the signer's namespace, which the
-    # chain therefore does not keep with a challenge (hypercore.md §6).
-    manifest = (
-        single_signer_manifest(challenge.feed.signer)
-        if challenge.feed.kind is FeedKind.MANIFEST
-        else None
-    )
     return ReportContext(
         topic=flip.topic,
         result=flip.randomness,
@@ -39,8 +31,7 @@ def report_context(challenge: Challenge, flip: Flip, account: bytes, index: int)
         commitment=flip.commitments[index],
         roster_size=len(challenge.roster),
         roster_index=index,
-        feed_key=challenge.feed.key,
-        manifest=manifest,
+        feed=challenge.feed,
         hoster=challenge.noise_key,
         fork=challenge.fork,
         length=challenge.length,

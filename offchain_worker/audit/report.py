@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from chain_types.records import Feed, FeedKind
 from chain_types.report import (
     Body,
     Failure,
@@ -37,8 +38,7 @@ from offchain_worker.coinflip.draws import (
     slot_order,
 )
 from offchain_worker.coinflip.hashing import blake2b_256, performance_tag
-from offchain_worker.hypercore.errors import BadProof
-from offchain_worker.hypercore.manifest import Manifest, verify_head, wrap_signature
+from offchain_worker.hypercore.manifest import signable, single_signer_manifest
 from offchain_worker.hypercore.tree import Node
 from offchain_worker.keys import KeyPair, verify
 
@@ -148,8 +148,7 @@ class ReportContext:
         result: R, 32 bytes.
         account, session_key, commitment: the reporter's account id, session key and z.
         roster_size, roster_index: of the start roster, and the reporter's place in it.
-        feed_key: of the audited feed.
-        manifest: the published one; None for a compat feed.
+        feed: the audited feed: its key, who signs its heads, and what they sign.
         hoster: the hoster's Noise key at the start.
         fork, length: as vouched (L*).
         chunks, proved: N and K of the timing.
@@ -165,8 +164,7 @@ class ReportContext:
     commitment: bytes
     roster_size: int
     roster_index: int
-    feed_key: bytes
-    manifest: Manifest | None
+    feed: Feed
     hoster: bytes
     fork: int
     length: int
@@ -340,7 +338,7 @@ def check_report(report: Report, context: ReportContext) -> Receipt | None:
         return None
     expected = ReceiptExpectation(
         hoster=context.hoster,
-        feed_key=context.feed_key,
+        feed_key=context.feed.key,
         client=report.audit_key,
         fork=context.fork,
         length=context.length,
@@ -371,18 +369,13 @@ def _check_peers(peers: Sequence[PeerMetrics], context: ReportContext) -> None:
 
 
 def _check_head(receipt: Receipt, bare: bytes, context: ReportContext) -> None:
-    field = bare if context.manifest is None else wrap_signature(bare)
-    try:
-        verify_head(
-            context.feed_key,
-            context.manifest,
-            receipt.fork,
-            receipt.length,
-            receipt.tree_hash,
-            field,
-        )
-    except BadProof as error:
-        raise WrongHeadSignature(str(error)) from error
+    feed = context.feed
+    # A version 1 head is signed with the feed's key; the namespace in the manifest, which the
+    # chain does not keep with a challenge, is no part of it (hypercore.md §6).
+    manifest = None if feed.kind is FeedKind.COMPAT else single_signer_manifest(feed.signer)
+    message = signable(feed.key, manifest, receipt.fork, receipt.length, receipt.tree_hash)
+    if not verify(feed.signer, message, bare):
+        raise WrongHeadSignature("the head in the receipt is not signed by the feed's author")
 
 
 def _check_proof(receipt: Receipt, outcome: Served, indices: Sequence[int]) -> None:

@@ -7,6 +7,7 @@ is the outcome of the report: `Served` with its proof, or `Failed` with the reas
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import (
     Awaitable,
@@ -49,7 +50,7 @@ from offchain_worker.hypercore.errors import (
 )
 from offchain_worker.hypercore.feed import Head
 from offchain_worker.hypercore.manifest import bare_signature, is_compat
-from offchain_worker.hypercore.reader import Block, Reader, Timeouts, open_reader
+from offchain_worker.hypercore.reader import Block, ExtensionMessage, Reader, Timeouts, open_reader
 from offchain_worker.keys import KeyPair
 from offchain_worker.measurement.session import Transfer, session_metrics
 
@@ -371,12 +372,24 @@ async def _read(reader: Reader, order: Iterable[int], plan: AuditPlan, attempt: 
 
 
 async def _first_receipt(reader: Reader, deadline: float) -> bytes:
-    """The first receipt's bytes, if it came until `deadline` (seconds of Trio's clock)."""
+    """The first receipt's bytes, if it came until `deadline` (seconds of Trio's clock).
+
+    What counts is when it arrived, not when it is looked at: a long session is still reading when
+    the deadline passes.
+    """
+    with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+        while True:
+            if (found := _receipt_in(reader.extensions.receive_nowait(), deadline)) is not None:
+                return found
     with trio.move_on_at(deadline):
         async for message in reader.extensions:
-            if message.name == EXTENSION and message.arrived <= deadline:
-                return message.payload
+            if (found := _receipt_in(message, deadline)) is not None:
+                return found
     raise NoReceipt("the hoster sent no receipt for what it served") from reader.error
+
+
+def _receipt_in(message: ExtensionMessage, deadline: float) -> bytes | None:
+    return message.payload if message.name == EXTENSION and message.arrived <= deadline else None
 
 
 def _bare_signature(feed_key: bytes, head: Head) -> bytes:

@@ -50,14 +50,14 @@ def run_service(
 
 
 def run_command(main: Callable[[], Awaitable[None]]) -> None:
-    """Run a command that ends by itself; warnings of lower parts go to standard error.
+    """Run a command that ends by itself; it tells its own errors, so lower parts' logs stay out.
 
     Raises:
         UsageError, OperationError: as `main`; chain errors become OperationError.
     """
     import logging
 
-    configure(LogFormat.TEXT, level=logging.WARNING)
+    configure(LogFormat.TEXT, level=logging.CRITICAL)
 
     async def succeed() -> int:
         await main()

@@ -37,7 +37,9 @@ def run(
             help="Blocks at the slot's interval, at each transaction, or by dev_newBlock."
         ),
     ] = BlockMode.INTERVAL,
-    preset: Annotated[str, typer.Option(help="The runtime's genesis preset.")] = "development",
+    preset: Annotated[
+        str | None, typer.Option(help="The genesis preset of a new chain (development).")
+    ] = None,
     genesis_patch: Annotated[
         Path | None, typer.Option(help="A JSON file that is merged into the genesis.")
     ] = None,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chain_types.records import Feed, FeedKind
 from chain_types.report import (
     Failure,
     Node,
@@ -43,8 +44,11 @@ def context_of(vector: dict) -> ReportContext:
         commitment=bytes.fromhex(vector["z"]),
         roster_size=10,
         roster_index=9,
-        feed_key=bytes.fromhex(vector["feed"]),
-        manifest=decode_manifest(bytes.fromhex(vector["manifest"])),
+        feed=Feed(
+            key=bytes.fromhex(vector["feed"]),
+            signer=decode_manifest(bytes.fromhex(vector["manifest"])).signers[0].public_key,
+            kind=FeedKind.MANIFEST,
+        ),
         hoster=bytes.fromhex(vector["hoster"]),
         fork=vector["fork"],
         length=vector["L"],

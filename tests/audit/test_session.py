@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 
+from chain_types.records import Feed, FeedKind
 from chain_types.report import Failure, Reason, Served
 from offchain_worker.audit.report import ReportContext, check_report, sign_report
 from offchain_worker.audit.session import (
@@ -30,7 +31,7 @@ from offchain_worker.hoster.feeds import append
 from offchain_worker.hoster.hoster import Hoster
 from offchain_worker.hoster.store import FeedStore, Library
 from offchain_worker.hypercore.connection import wall_clock_ms
-from offchain_worker.hypercore.manifest import feed_key, single_signer_manifest
+from offchain_worker.hypercore.manifest import Manifest, feed_key, single_signer_manifest
 from offchain_worker.keys import KeyPair
 
 AUTHOR = KeyPair.from_seed(bytes([1]) * 32)
@@ -72,7 +73,7 @@ class World:
     def plan(self, **changes) -> AuditPlan:
         context = self.context
         plan = AuditPlan(
-            feed_key=context.feed_key,
+            feed_key=context.feed.key,
             hoster=HOSTER.public,
             audit_key=AUDITOR,
             fork=context.fork,
@@ -108,8 +109,11 @@ def context_for(length: int, *, windowed: bool, compat: bool = False):
         commitment=b"",
         roster_size=5,
         roster_index=0,
-        feed_key=AUTHOR.public if manifest is None else feed_key(manifest),
-        manifest=manifest,
+        feed=Feed(
+            key=AUTHOR.public if manifest is None else feed_key(manifest),
+            signer=AUTHOR.public,
+            kind=FeedKind.COMPAT if compat else FeedKind.MANIFEST,
+        ),
         hoster=HOSTER.public,
         fork=0,
         length=length,
@@ -126,6 +130,10 @@ def context_for(length: int, *, windowed: bool, compat: bool = False):
     )
     commitment = audit_commitment(context.topic, context.session_key, w, AUDITOR.public)
     return replace(context, commitment=commitment), w
+
+
+def manifest_of(feed: Feed) -> Manifest | None:
+    return None if feed.kind is FeedKind.COMPAT else single_signer_manifest(feed.signer)
 
 
 def chunk(index: int) -> bytes:
@@ -148,7 +156,7 @@ def world(tmp_path: Path, nursery):
     """150 chunks, of which 140 are vouched for; compat feeds are in the tests on loopback."""
     with Library(tmp_path / "library") as library:
         context, w = context_for(140, windowed=False)
-        store = library.create(context.feed_key, context.manifest)
+        store = library.create(context.feed.key, manifest_of(context.feed))
         append(store, [chunk(index) for index in range(130)], AUTHOR)
         append(store, [chunk(index) for index in range(130, 150)], AUTHOR)
         world = World(library, store, nursery, context, w, trio.current_time())
@@ -313,6 +321,27 @@ async def test_a_stall_is_a_timeout(autojump_clock, world):
     assert result.failed_chunk == world.plan().drawn[result.chunks]
 
 
+async def test_a_receipt_that_came_in_time_counts_however_long_the_session_goes_on(
+    autojump_clock, world
+):
+    """After the hundredth chunk come fifty more, at 50 ms each: beyond the receipt's time-out."""
+    hoster = world.hoster()
+
+    async def dial() -> trio.abc.Stream:
+        ours, theirs = trio.testing.memory_stream_pair()
+        world.nursery.start_soon(hoster.serve_stream, theirs)
+
+        async def slowly() -> None:
+            await trio.sleep(0.05)
+
+        before_each_write(theirs, slowly)
+        return ours
+
+    result = await audit(world.plan(), dial, clock_ms=world.clock_ms, choices=random.Random(1))
+    assert result.chunks == 150
+    assert accepted(world, result)
+
+
 async def test_a_lost_connection_is_made_again_with_the_same_key(autojump_clock, world):
     hoster = world.hoster()
     honest = world.dial(hoster)
@@ -401,7 +430,7 @@ async def test_small_feeds(autojump_clock, tmp_path, nursery, vouched, length, w
     """A receipt may be due after more chunks than were drawn; the session reads that far."""
     context, w = context_for(vouched, windowed=windowed, compat=True)
     with Library(tmp_path / "library") as library:
-        store = library.create(context.feed_key, None)
+        store = library.create(context.feed.key, None)
         append(store, [chunk(index) for index in range(length)], AUTHOR)
         world = World(library, store, nursery, context, w, trio.current_time())
         once = SessionHabit(windowed=windowed, multiple=1)
@@ -444,7 +473,7 @@ async def test_on_loopback_with_real_time(tmp_path, nursery, windowed, compat):
     context, w = context_for(140, windowed=windowed, compat=compat)
     context = replace(context, window_start_ms=wall_clock_ms() + 50, window_ms=1)
     with Library(tmp_path / "library") as library:
-        store = library.create(context.feed_key, context.manifest)
+        store = library.create(context.feed.key, manifest_of(context.feed))
         append(store, [chunk(index) for index in range(150)], AUTHOR)
         hoster = Hoster(library, HOSTER)
         host, port = await nursery.start(hoster.serve, "127.0.0.1", 0)

@@ -102,8 +102,6 @@ RULES = {
 def expected_of(context: ReportContext) -> Expected:
     """The runtime's form of what the chain knows."""
     slots = context.slots
-    kind = FeedKind.COMPAT if context.manifest is None else FeedKind.MANIFEST
-    signer = context.manifest.signers[0].public_key if context.manifest else context.feed_key
     return Expected(
         topic=context.topic,
         result=context.result,
@@ -115,7 +113,7 @@ def expected_of(context: ReportContext) -> Expected:
         active=slots.active if slots else context.roster_size,
         place=slots.place if slots else context.roster_index,
         hoster=context.hoster,
-        feed=Feed(context.feed_key, signer, kind),
+        feed=context.feed,
         fork=context.fork,
         length=context.length,
         chunks=context.chunks,
@@ -158,10 +156,10 @@ class Audit:
 
     def head_signature(self, head: Head) -> bytes:
         """The author's bare signature over a head."""
-        context = self.context
-        return AUTHOR.sign(
-            signable(context.feed_key, context.manifest, head.fork, head.length, head.tree_hash)
-        )
+        feed = self.context.feed
+        # The namespace is no part of what a version 1 signer signs.
+        manifest = None if feed.kind is FeedKind.COMPAT else single_signer_manifest(feed.signer)
+        return AUTHOR.sign(signable(feed.key, manifest, head.fork, head.length, head.tree_hash))
 
     def outcome(self) -> Served:
         """What was served, proved."""
@@ -218,8 +216,11 @@ def audits(draw: st.DrawFn) -> Audit:
         commitment=audit_commitment(topic, session_key, w, AUDIT_KEY.public),
         roster_size=ROSTER_SIZE,
         roster_index=roster_index,
-        feed_key=AUTHOR.public if manifest is None else feed_key(manifest),
-        manifest=manifest,
+        feed=Feed(
+            key=AUTHOR.public if manifest is None else feed_key(manifest),
+            signer=AUTHOR.public,
+            kind=FeedKind.COMPAT if compat else FeedKind.MANIFEST,
+        ),
         hoster=HOSTER.public,
         fork=head.fork,
         length=length,
@@ -234,7 +235,7 @@ def audits(draw: st.DrawFn) -> Audit:
     opened = context.moment(w) + drift
     served = draw(st.permutations(context.drawn(w)))
     receipt = Receipt(
-        feed_key=context.feed_key,
+        feed_key=context.feed.key,
         fork=head.fork,
         length=head.length,
         tree_hash=head.tree_hash,
@@ -429,11 +430,16 @@ def test_changes_of_context(chain_rules: CompiledRules, audit: Audit, data: st.D
     """The right report in the wrong place: each fact that the chain holds it against matters."""
     report = audit.report(audit.outcome())
     context = audit.context
-    hashes = ("topic", "result", "account", "session_key", "commitment", "hoster", "feed_key")
+    hashes = ("topic", "result", "account", "session_key", "commitment", "hoster")
     name = data.draw(
-        st.sampled_from([*hashes, "fork", "length", "roster", "chunks", "proved", "window"])
+        st.sampled_from(
+            [*hashes, "key", "signer", "fork", "length", "roster", "chunks", "proved", "window"]
+        )
     )
     match name:
+        case "key" | "signer":
+            changed = {name: flip(getattr(context.feed, name), data)}
+            context = replace(context, feed=replace(context.feed, **changed))
         case "fork":
             context = replace(context, fork=data.draw(U64))
         case "length":

@@ -93,7 +93,7 @@ class Chain:
         directory: Path | None = None,
         *,
         code: bytes | None = None,
-        preset: str = "development",
+        preset: str | None = None,
         genesis_patch: Mapping[str, Any] | None = None,
         clock: Callable[[], int] = wall_clock_ms,
         cache: Path | None = None,
@@ -103,19 +103,22 @@ class Chain:
 
         `code` is the runtime of a new chain, by default the packaged one; a chain goes on with
         the runtime in its own state. `genesis_patch` is a JSON merge patch over the default
-        configuration and the preset; an old chain must have been begun with the same two.
+        configuration and the preset (None: "development"); an old chain goes on with its own
+        genesis, and where one of the two is given it must have been begun with the same.
         `clock` gives Unix milliseconds; `cache` is where compiled code is kept (None: the user's
         cache folder); the finalized block is `finality_lag` blocks behind the newest.
         Raises `ChainLocked`, `BadStore`, `BadGenesis`, `BadRuntime`, `UnknownImport`.
         """
         cache = blob.default_cache() if cache is None else cache
+        asked = preset is not None or genesis_patch is not None
+        preset = preset or "development"
         begun_with = json.dumps([preset, genesis_patch or {}], sort_keys=True).encode()
         store = Store(directory)
         try:
             if store.head() is None:
                 code = packaged_code() if code is None else code
                 _begin(store, Runtime(code, cache=cache), code, preset, genesis_patch, begun_with)
-            elif store.meta("begun_with") != begun_with:
+            elif asked and store.meta("begun_with") != begun_with:
                 raise BadStore(f"the chain in {directory} was begun with another genesis")
             return cls(store, clock=clock, cache=cache, finality_lag=finality_lag)
         except (sqlite3.Error, ScaleError) as error:

@@ -22,7 +22,7 @@ async def run(
     host: str = "127.0.0.1",
     port: int = 9944,
     mode: Mode = Mode.INTERVAL,
-    preset: str = "development",
+    preset: str | None = None,
     genesis_patch: Mapping[str, Any] | None = None,
     code: bytes | None = None,
     ready_line: bool = False,
