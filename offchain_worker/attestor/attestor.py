@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -19,7 +19,7 @@ from offchain_worker.chain.errors import ChainError
 from offchain_worker.chain.heads import Head
 from offchain_worker.coinflip.journal import Journal
 from offchain_worker.keys import KeyPair
-from offchain_worker.swarm.roster import open_session_swarm
+from offchain_worker.swarm.roster import Dial, dial_tcp, open_session_swarm
 
 _log = structlog.get_logger()
 
@@ -40,6 +40,8 @@ async def run_attestor(
     state: Path,
     *,
     dial: DialHoster,
+    dial_peer: Dial = dial_tcp,
+    clock_ms: Callable[[], int] = wall_clock_ms,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Take part in every challenge that this account is drawn for, until cancelled.
@@ -51,6 +53,8 @@ async def run_attestor(
         listeners: where fellow attestors come to; closed at the end.
         state: a folder for sign journal and store; it must be the same after a restart.
         dial: connects to hosters.
+        dial_peer: connects to fellow attestors.
+        clock_ms: ms since 1970.
         task_status: started when the attestor listens.
 
     Cancelled, it drops its connections; everything that it signed or learnt is on disk, and the
@@ -60,16 +64,18 @@ async def run_attestor(
         OperationError, JournalError: the state folder cannot be used.
     """
     with (
-        Journal.open(state / "journal.sqlite", now_ms=wall_clock_ms()) as journal,
+        Journal.open(state / "journal.sqlite", now_ms=clock_ms()) as journal,
         WorkStore.open(state / "work.sqlite") as store,
     ):
         async with open_session_swarm(
             session_key,
             listeners,
+            dial_peer=dial_peer,
+            clock_ms=clock_ms,
             on_refused=lambda reason: _log.info("swarm.refused", reason=reason),
         ) as swarm:
             task_status.started()
-            tools = Tools(client, account, session_key, swarm, journal, store, dial, wall_clock_ms)
+            tools = Tools(client, account, session_key, swarm, journal, store, dial, clock_ms)
             await _Attestor(tools).run()
 
 

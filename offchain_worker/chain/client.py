@@ -43,7 +43,7 @@ from offchain_worker.chain.heads import (
     to_bytes,
 )
 from offchain_worker.chain.journal import Journal
-from offchain_worker.chain.rpc import DEFAULT_LIMITS, Limits, Rpc, open_rpc
+from offchain_worker.chain.rpc import DEFAULT_LIMITS, Limits, OpenStream, Rpc, open_rpc
 from offchain_worker.chain.transactions import Finalized, Transactions
 
 T = TypeVar("T")
@@ -327,6 +327,7 @@ async def open_chain(
     journal: Path | None = None,
     limits: Limits = DEFAULT_LIMITS,
     clock: Callable[[], float] = time.time,
+    open_stream: OpenStream | None = None,
 ) -> AsyncIterator[ChainClient]:
     """Connect to a chain, check its runtime, and take up the journal's transactions.
 
@@ -335,13 +336,14 @@ async def open_chain(
         journal: file for transactions; None: they are forgotten with the process.
         limits: of the connection.
         clock: seconds since 1970.
+        open_stream: as `open_rpc`.
 
     Raises:
         WrongRuntimeError: the runtime is another one; the message names the difference.
         RpcTimeout: the node could not be reached in time.
         RpcError, MalformedAnswer: it is no such node.
     """
-    async with open_rpc(url, limits) as rpc:
+    async with open_rpc(url, limits, open_stream) as rpc:
         runtime = await load_runtime(rpc)
         await trio.to_thread.run_sync(check_words, runtime)
         genesis = to_bytes(await rpc.request("chain_getBlockHash", 0), "the first block's hash")

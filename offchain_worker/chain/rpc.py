@@ -63,6 +63,8 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+OpenStream = Callable[[], Awaitable[trio.abc.Stream]]
+"""Makes the transport under a WebSocket; raises `OSError`."""
 _RECEIVE_BYTES = 2**16
 
 
@@ -303,9 +305,10 @@ class Rpc:
         connections: how many times the connection was made.
     """
 
-    def __init__(self, url: str, limits: Limits) -> None:
+    def __init__(self, url: str, limits: Limits, open_stream: OpenStream | None = None) -> None:
         self.url = url
         self._address = _Address.of(url)
+        self._open_stream = open_stream or self._address.open_stream
         self.connections = 0
         self._limits = limits
         self._ids = itertools.count(1)
@@ -335,12 +338,12 @@ class Rpc:
     async def _connect(self) -> None:
         """Make one connection and serve it until it is lost."""
         with trio.fail_after(self._limits.connect_timeout) as opening:
-            stream = await self._address.open_stream()
+            stream = await self._open_stream()
             try:
                 async with trio.open_nursery() as nursery:
                     websocket = await wrap_client_stream(
                         nursery,
-                        stream,
+                        stream,  # type: ignore[arg-type]  # it takes any stream
                         self._address.authority,
                         self._address.resource,
                         max_message_size=self._limits.message_bytes,
@@ -432,14 +435,22 @@ class Rpc:
 
 
 @asynccontextmanager
-async def open_rpc(url: str, limits: Limits = DEFAULT_LIMITS) -> AsyncIterator[Rpc]:
+async def open_rpc(
+    url: str, limits: Limits = DEFAULT_LIMITS, open_stream: OpenStream | None = None
+) -> AsyncIterator[Rpc]:
     """Connect to a node's WebSocket URL and stay connected for the time of the context.
 
     The first connection is made in the background: a request waits for it, within its time-out.
 
+    Args:
+        url: of the node.
+        limits: of the connection.
+        open_stream: makes the transport instead of TCP to the URL's host; a node in the same
+            process is reached so.
+
     Raises:
         ValueError: the URL is no WebSocket URL.
     """
-    rpc = Rpc(url, limits)
+    rpc = Rpc(url, limits, open_stream)
     async with running(rpc.stay_connected):
         yield rpc

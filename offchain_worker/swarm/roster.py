@@ -577,7 +577,7 @@ async def open_session_swarm(
     limits: SwarmLimits | None = None,
     clock_ms: Callable[[], int] = wall_clock_ms,
     on_refused: Callable[[str], None] = _ignore_reason,
-    blocking: Blocking = trio.to_thread.run_sync,
+    blocking: Blocking | None = None,
 ) -> AsyncIterator[SessionSwarm]:
     """Listen for fellow attestors as long as the body runs.
 
@@ -588,13 +588,18 @@ async def open_session_swarm(
         limits: time-outs and bounds.
         clock_ms: ms since 1970.
         on_refused: told why an incoming connection came to nothing.
-        blocking: runs the journal's calls; on a mock clock, which does not wait for threads, a
-            test runs them in place.
+        blocking: runs the journal's calls, in a thread when left out; on a mock clock, which does
+            not wait for threads, a test runs them in place.
 
     At the end of the body, or cancelled, all connections are closed.
     """
     swarm = SessionSwarm(
-        keypair, dial_peer, limits or SwarmLimits(), clock_ms, on_refused, blocking
+        keypair,
+        dial_peer,
+        limits or SwarmLimits(),
+        clock_ms,
+        on_refused,
+        blocking or trio.to_thread.run_sync,
     )
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
