@@ -1,0 +1,1 @@
+"""Figures of DatDot on one machine: `python -m benchmarks`. Not part of the wheel."""
