@@ -8,9 +8,10 @@ from typing import Any
 from chain_types import constants, storage
 from chain_types import metadata as md
 from chain_types.calls import CALLS
+from chain_types.errors import WrongRuntimeError
 from chain_types.events import EVENTS
 from chain_types.extrinsic import check_extensions
-from chain_types.runtime import Runtime, WrongRuntimeError
+from chain_types.runtime import Runtime
 from chain_types.scale import Codec, DecodeError, Tuple, struct
 from chain_types.storage_keys import Item, Map
 from chain_types.words import Call, Event

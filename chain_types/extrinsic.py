@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from chain_types.errors import WrongRuntimeError
 from chain_types.metadata import Extension
-from chain_types.runtime import Runtime, WrongRuntimeError
+from chain_types.runtime import Runtime
 from chain_types.scale import Bytes, Codec, Compact, DecodeError, FixedBytes, Int, Reader, Unit
 from chain_types.storage_keys import blake2_256
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from chain_types import metadata as md
 from chain_types.calls import CALLS
+from chain_types.errors import WrongRuntimeError
 from chain_types.events import EVENTS
 from chain_types.registry import Choice, Registry
 from chain_types.scale import (
@@ -31,10 +32,6 @@ from chain_types.words import Call, Event
 T = TypeVar("T")
 
 MAX_EVENTS = 2**16
-
-
-class WrongRuntimeError(Exception):
-    """The chain's runtime is not the one that this software speaks to; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from chain_types.runtime import WrongRuntimeError
+from chain_types.errors import WrongRuntimeError
 from offchain_worker.chain.errors import ChainError
 from offchain_worker.errors import OperationError, UsageError
 from offchain_worker.service.logs import LogFormat, configure

@@ -11,7 +11,8 @@ import trio
 
 from chain_types import storage
 from chain_types.calls import Id, TransferKeepAlive
-from chain_types.runtime import OtherEvent, WrongRuntimeError
+from chain_types.errors import WrongRuntimeError
+from chain_types.runtime import OtherEvent
 from offchain_worker.chain import client as client_module
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient, open_chain

@@ -15,6 +15,7 @@ from substrateinterface import Keypair, SubstrateInterface
 
 from chain_types import metadata as md
 from chain_types.calls import Id, TransferKeepAlive
+from chain_types.errors import WrongRuntimeError
 from chain_types.extrinsic import (
     Era,
     Terms,
@@ -25,7 +26,7 @@ from chain_types.extrinsic import (
     sign_extrinsic,
 )
 from chain_types.metadata import Metadata
-from chain_types.runtime import Runtime, RuntimeVersion, WrongRuntimeError
+from chain_types.runtime import Runtime, RuntimeVersion
 from chain_types.scale import DecodeError, EncodeError
 from chain_types.storage_keys import blake2_256
 from datdot_node import Chain

@@ -12,10 +12,11 @@ from chain_types import constants, scale, storage
 from chain_types import metadata as md
 from chain_types.calls import CALLS
 from chain_types.check import check_runtime, check_words
+from chain_types.errors import WrongRuntimeError
 from chain_types.events import EVENTS
 from chain_types.metadata import Hasher, Metadata
 from chain_types.records import Endpoint, OpenChallenge
-from chain_types.runtime import Runtime, RuntimeVersion, WrongRuntimeError
+from chain_types.runtime import Runtime, RuntimeVersion
 from chain_types.storage_keys import Item, Map
 from chain_types.words import Call, Event
 
