@@ -40,7 +40,7 @@ from offchain_worker.coinflip.draws import (
 from offchain_worker.coinflip.hashing import blake2b_256, performance_tag
 from offchain_worker.hypercore.manifest import signable, single_signer_manifest
 from offchain_worker.hypercore.tree import Node
-from offchain_worker.keys import KeyPair, verify
+from offchain_worker.keys import KeyPair, is_valid_public_key, verify
 
 
 class ReportError(Exception):
@@ -327,7 +327,9 @@ def check_report(report: Report, context: ReportContext) -> Receipt | None:
     if commitment != context.commitment:
         raise WrongOpening("w and audit key do not open the commitment")
     message = _binding_message(context.topic, context.account, report.body)
-    if not verify(report.audit_key, message, report.binding):
+    if not is_valid_public_key(report.audit_key) or not verify(
+        report.audit_key, message, report.binding
+    ):
         raise WrongBinding("the audit key did not sign this report for this account")
     _check_peers(report.body.peers, context)
     outcome = report.body.outcome

@@ -281,7 +281,8 @@ pub struct Checked {
 pub enum ReportError {
     /// w and audit key are not those of the committed z (rule 1).
     WrongSecrets,
-    /// The binding is not the audit key's for this topic, account and body (rule 2).
+    /// The binding is not the audit key's for this topic, account and body, or the audit key is no
+    /// canonical key of prime order (rule 2).
     WrongBinding,
     /// The peers do not ascend, or one is oneself or not in the roster.
     WrongPeers,
@@ -354,8 +355,11 @@ pub fn check(
     if commitment_z(topic, session_key, &report.w, &report.audit_key) != expected.z {
         return Err(ReportError::WrongSecrets);
     }
+    // With a key of small order anybody's signature would do, and libsodium would refuse it.
     let message = binding_message(topic, &expected.account, &report.body);
-    if !keys::verify(&report.audit_key, &message, &report.binding) {
+    if keys::check_public_key(&report.audit_key).is_err()
+        || !keys::verify(&report.audit_key, &message, &report.binding)
+    {
         return Err(ReportError::WrongBinding);
     }
     check_peers(&report.body.peers, expected)?;

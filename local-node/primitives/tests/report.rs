@@ -5,6 +5,7 @@ use datdot_primitives::{
     coinflip,
     draws::{Opened, Schedule, Window},
     head::{self, Feed, Head},
+    keys,
     multiproof::MultiproofError,
     receipt::{self, Entry, Receipt, ReceiptError},
     report::{
@@ -290,6 +291,28 @@ fn rule_1_the_committed_secrets() {
     let mut audit = Audit::honest(false);
     audit.report.audit_key[0] ^= 1;
     assert_eq!(audit.error(), ReportError::WrongSecrets);
+}
+
+#[test]
+fn rule_2_a_key_of_small_order_binds_nothing() {
+    let identity = {
+        let mut point = [0; 32];
+        point[0] = 1;
+        point
+    };
+    let mut audit = Audit::honest(false);
+    audit.report.audit_key = identity;
+    audit.report.binding = [0; 64];
+    audit.report.binding[0] = 1;
+    audit.expected.z = coinflip::commitment_z(
+        &audit.expected.topic,
+        &audit.expected.session_key,
+        &audit.report.w,
+        &identity,
+    );
+    // The chain's verifier takes this signature for any message.
+    assert!(keys::verify(&identity, b"anything", &audit.report.binding));
+    assert_eq!(audit.error(), ReportError::WrongBinding);
 }
 
 #[test]

@@ -266,7 +266,7 @@ impl pallet_performance::Config for Runtime {
     type UnbondingBlocks = UnbondingBlocks;
     type MaxStarts = ConstU32<4>;
     type MaxDue = ConstU32<16>;
-    type WeightInfo = ();
+    type WeightInfo = pallet_performance::weights::Conservative<Runtime>;
 }
 
 impl pallet_sudo::Config for Runtime {
