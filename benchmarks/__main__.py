@@ -1,0 +1,42 @@
+"""`python -m benchmarks [PART …]`: measure, and print one table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+
+from benchmarks import chain, memory, transport
+from benchmarks.figures import Figure, table
+
+PARTS: dict[str, tuple[Callable[[], Iterator[Figure]], ...]] = {
+    "chain": (chain.start, chain.blocks, chain.reports),
+    "transport": (transport.reading,),
+    "memory": (memory.resident,),
+}
+
+
+def main() -> None:
+    """Run the parts that were asked for, all of them by default."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    chosen: list[str] = parser.parse_args().parts or list(PARTS)
+    for part in chosen:
+        if part not in PARTS:
+            parser.error(f"there is no part {part!r}; choose from {', '.join(PARTS)}")
+    figures: list[Figure] = []
+    for part in chosen:
+        for measure in PARTS[part]:
+            sys.stderr.write(f"{part}: {measure.__name__} …\n")
+            figures.extend(measure())
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    sys.stdout.write(
+        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, "
+        f"load at the end {load}\n\n{table(figures)}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
