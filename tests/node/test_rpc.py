@@ -447,6 +447,16 @@ async def test_a_client_that_does_not_read_is_let_go(
                 pass
 
 
+async def test_a_client_that_goes_without_a_word() -> None:
+    async with serving(max_connections=1) as running:
+        async with raw_websocket(running) as (stream, _client):
+            await stream.send_eof()
+            with trio.fail_after(10):
+                assert await _end(stream, 1)
+        async with connected(running) as other:
+            assert await other.call("system_chainType") == "Development"
+
+
 async def test_too_many_connections() -> None:
     async with serving(max_connections=1) as running, connected(running) as client:
         second = await trio.open_tcp_stream("127.0.0.1", running.port)

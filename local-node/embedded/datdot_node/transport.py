@@ -237,7 +237,9 @@ class _WebSocket:
                     elif isinstance(event, Ping):
                         await self._say(self._websocket.send(event.response()))
                     elif isinstance(event, CloseConnection):
-                        await self._say(self._websocket.send(event.response()))
+                        # Without a closing frame from the peer there is nobody to answer.
+                        if self._websocket.state is ConnectionState.REMOTE_CLOSING:
+                            await self._say(self._websocket.send(event.response()))
                         return
                     elif not isinstance(event, Pong):
                         raise _PeerGone(f"it sent {type(event).__name__}")
