@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
-.PHONY: testnet test test-python test-rust test-wasm check wasm bench wheel lock clean
+.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm bench wheel lock clean
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -38,11 +38,17 @@ wasm: $(VENV)/installed
 	$(BIN)/python local-node/build-wasm --install
 	$(BIN)/python local-node/build-wasm
 
+## Figures of this machine; PARTS chooses among chain, transport and memory.
 bench: $(VENV)/installed
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(PARTS)
 
 wheel: $(VENV)/installed
+	rm -f dist/datdot-*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+## Install the wheel into an empty environment outside of the repository and run a testnet there.
+test-wheel: wheel
+	PYTHON=$(PYTHON) deploy/check-wheel dist/datdot-*.whl requirements.txt
 
 ## Pin the dependencies anew (needs uv).
 lock:
