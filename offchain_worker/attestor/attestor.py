@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -11,11 +12,12 @@ import trio
 
 from chain_types import storage
 from chain_types.records import OpenChallenge, Role
+from chain_types.scale import DecodeError
 from offchain_worker.attestor.follower import DialHoster, Follower, Tools
 from offchain_worker.attestor.store import WorkStore
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient
-from offchain_worker.chain.errors import ChainError
+from offchain_worker.chain.errors import ChainError, ChainReverted
 from offchain_worker.chain.heads import Head
 from offchain_worker.coinflip.journal import Journal
 from offchain_worker.keys import KeyPair
@@ -25,6 +27,10 @@ _log = structlog.get_logger()
 
 UPDATES = 16
 """Heads that a follower may lag behind; it then misses some, and reads the newest state anyway."""
+PAUSE_S = 1.0
+"""Before the chain is asked again after it did not answer as it should."""
+LONGEST_PAUSE_BLOCKS = 64
+"""Before a challenge that failed here is taken up again."""
 
 
 def wall_clock_ms() -> int:
@@ -62,6 +68,7 @@ async def run_attestor(
 
     Raises:
         OperationError, JournalError: the state folder cannot be used.
+        ChainReverted: finalized blocks were replaced; what was concluded from them is void.
     """
     with (
         Journal.open(state / "journal.sqlite", now_ms=clock_ms()) as journal,
@@ -79,10 +86,20 @@ async def run_attestor(
             await _Attestor(tools).run()
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """A challenge that failed here so many times, and the block from which it is taken up again."""
+
+    count: int
+    again_at: int
+
+
 class _Attestor:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._followers: dict[int, trio.MemorySendChannel[tuple[Head, OpenChallenge | None]]] = {}
+        self._failures: dict[int, _Failure] = {}
+        self._number = 0
         self._registered: bool | None = None
 
     async def run(self) -> None:
@@ -93,17 +110,25 @@ class _Attestor:
                     try:
                         head = await anext(heads)
                         await self._take(head, nursery)
-                    except ChainError as error:
+                    except ChainReverted:
+                        raise
+                    except (ChainError, DecodeError) as error:
                         _log.warning("attestor.chain_unreadable", reason=str(error))
+                        await trio.sleep(PAUSE_S)
             finally:
                 heads.close()
 
     async def _take(self, head: Head, nursery: trio.Nursery) -> None:
         client, account = self._tools.client, self._tools.account.public
+        self._number = head.number
         await self._check_registration(head)
         found = await client.open_challenges(account, at=head.hash)
         audited = {item.id: item for item in found if item.index is not None}
+        self._failures = {key: value for key, value in self._failures.items() if key in audited}
         for challenge_id, item in audited.items():
+            failure = self._failures.get(challenge_id)
+            if failure is not None and head.number < failure.again_at:
+                continue
             if challenge_id not in self._followers and item.index is not None:
                 send, receive = trio.open_memory_channel[tuple[Head, OpenChallenge | None]](UPDATES)
                 self._followers[challenge_id] = send
@@ -121,9 +146,20 @@ class _Attestor:
         index: int,
         updates: trio.MemoryReceiveChannel[tuple[Head, OpenChallenge | None]],
     ) -> None:
-        async with updates:
+        try:
             await Follower(self._tools, challenge_id, index).run(updates)
-        del self._followers[challenge_id]
+        except Exception:
+            # What breaks one challenge must not end the others. It is begun anew from what is on
+            # disk, as after a restart of the process, with longer and longer pauses.
+            _log.exception("attestor.challenge_failed", challenge=challenge_id)
+            failure = self._failures.get(challenge_id)
+            count = 1 if failure is None else failure.count + 1
+            pause = min(2**count, LONGEST_PAUSE_BLOCKS)
+            self._failures[challenge_id] = _Failure(count, self._number + pause)
+        finally:
+            # Without a checkpoint in between: nothing is sent into a channel that is closed.
+            updates.close()
+            del self._followers[challenge_id]
 
     async def _check_registration(self, head: Head) -> None:
         """Say once when the chain does not know this attestor, or knows it under another key."""

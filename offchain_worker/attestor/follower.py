@@ -28,6 +28,7 @@ from chain_types.records import (
 from chain_types.records import Flip as AnchoredFlip
 from chain_types.records import Opening as AnchorOpening
 from chain_types.report import Outcome, Served
+from chain_types.scale import DecodeError
 from offchain_worker.attestor.context import report_context
 from offchain_worker.attestor.decisions import Decision, Memory, Progress, Stage, View, decide
 from offchain_worker.attestor.store import WorkStore
@@ -45,6 +46,7 @@ from offchain_worker.coinflip.machine import CoinflipMachine
 from offchain_worker.coinflip.schedule import Schedule
 from offchain_worker.coinflip.schedule import Timing as FlipTiming
 from offchain_worker.coinflip.topic import Flip
+from offchain_worker.hypercore.errors import Unreachable
 from offchain_worker.keys import KeyPair
 from offchain_worker.swarm.roster import PeerAddress, PeerLost, RunEvent, SessionSwarm
 
@@ -111,7 +113,7 @@ class Follower:
             async for head, state in updates:
                 try:
                     view = await self._observe(head, state)
-                except ChainError as error:
+                except (ChainError, DecodeError) as error:
                     self._log.warning("attestor.chain_unreadable", reason=str(error))
                     continue
                 if view is None:
@@ -204,16 +206,17 @@ class Follower:
         anchored = await tools.client.read(storage.FLIPS, self.id, at=head.hash)
         if anchored is None:
             return
-        self._anchored = anchored
-        self._context = report_context(
-            self._known_challenge, anchored, tools.account.public, self._index
-        )
-        self._secrets = await trio.to_thread.run_sync(tools.journal.secrets, anchored.topic)
+        secrets = await trio.to_thread.run_sync(tools.journal.secrets, anchored.topic)
         work = await trio.to_thread.run_sync(tools.store.load, anchored.topic)
         if work.outcome is not None:
             self._memory.audit = Progress.DONE
         elif work.missed is not None:
             self._memory.audit = Progress.IMPOSSIBLE
+        self._context = report_context(
+            self._known_challenge, anchored, tools.account.public, self._index
+        )
+        self._secrets = secrets
+        self._anchored = anchored
         await tools.swarm.anchored(anchored.topic, anchored.root, anchored.randomness)
 
     async def _read_hoster(self, head: Head) -> None:
@@ -318,18 +321,24 @@ class Follower:
         ]
 
     async def _anchor(self, anchor: Anchor) -> None:
-        """Anchor after our turn has come, unless another member did meanwhile."""
+        """Anchor once our turn has come, unless another member did meanwhile.
+
+        As long as the chain can take it, what came to nothing for lack of a connection is tried
+        again; it is one transaction all the same.
+        """
         wait_ms = anchor.not_before_ms - self._tools.clock_ms()
         await trio.sleep(max(0, wait_ms) / 1_000)
-        if self._anchored is not None:
-            return
         call = AnchorFlip(
             id=self.id,
             attempt=anchor.attempt,
             openings=tuple(AnchorOpening(o.z, o.salt, o.x) for o in anchor.openings),
             echoes=anchor.echoes,
         )
-        await self._submit(call, f"anchor/{self._topic.hex()}", "coinflip.anchored")
+        intent, challenge = f"anchor/{self._topic.hex()}", self._known_challenge
+        while self._anchored is None and self._tools.clock_ms() < challenge.flip_end_ms:
+            if await self._submit(call, intent, "coinflip.anchored"):
+                return
+            await trio.sleep(challenge.timing.block_ms / 1_000)
 
     @property
     def _topic(self) -> bytes:
@@ -366,7 +375,10 @@ class Follower:
             self._log.info("audit.opened", moment_ms=plan.moment, windowed=habit.windowed)
             if self._hoster is None:
                 raise OSError("the hoster has no endpoint on chain")
-            return await tools.dial(*self._hoster)
+            try:
+                return await tools.dial(*self._hoster)
+            except ValueError as error:
+                raise Unreachable(f"the hoster's endpoint cannot be used: {error}") from error
 
         try:
             result = await audit(plan, dial, clock_ms=tools.clock_ms, choices=random.SystemRandom())
@@ -435,10 +447,10 @@ class Follower:
         roster = self._known_challenge.roster
         missing = [i for i in range(len(roster)) if not self._seen_reports >> i & 1]
         self._log.warning("attestor.reports_missing", missing=missing)
-        await self._submit(
+        sent = await self._submit(
             CloseChallenge(id=self.id), f"close/{self._topic.hex()}", "challenge.closed_by_us"
         )
-        self._memory.close = Progress.DONE
+        self._memory.close = Progress.DONE if sent else Progress.NOT_STARTED
 
     async def _submit(
         self, call: AnchorFlip | SubmitReport | CloseChallenge, intent: str, event: str

@@ -46,7 +46,7 @@ class Work:
 
 
 class WorkStore:
-    """One attestor's work in all its challenges."""
+    """One attestor's work in all its challenges. Writing raises OperationError when it fails."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -80,10 +80,10 @@ class WorkStore:
         """What is known of a topic.
 
         Raises:
-            OperationError: the store is damaged.
+            OperationError: the store is damaged, or cannot be read.
         """
-        with self._lock:
-            row = self._connection.execute(
+        with self._used() as connection:
+            row = connection.execute(
                 "SELECT peers, outcome, missed FROM work WHERE topic = ?", (topic,)
             ).fetchone()
         if row is None:
@@ -116,5 +116,14 @@ class WorkStore:
             f"INSERT INTO work (topic, {column}) VALUES (?, ?) "  # noqa: S608
             f"ON CONFLICT (topic) DO UPDATE SET {column} = excluded.{column}"
         )
+        with self._used() as connection:
+            connection.execute(statement, (topic, value))
+
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[sqlite3.Connection]:
+        """One caller at a time; what the database reports is an OperationError."""
         with self._lock:
-            self._connection.execute(statement, (topic, value))
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise OperationError(f"The attestor's store cannot be used: {error}.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -45,6 +46,7 @@ from offchain_worker.chain.heads import (
 from offchain_worker.chain.journal import Journal
 from offchain_worker.chain.rpc import DEFAULT_LIMITS, Limits, OpenStream, Rpc, open_rpc
 from offchain_worker.chain.transactions import Finalized, Transactions
+from offchain_worker.errors import OperationError
 
 T = TypeVar("T")
 
@@ -342,13 +344,19 @@ async def open_chain(
         WrongRuntimeError: the runtime is another one; the message names the difference.
         RpcTimeout: the node could not be reached in time.
         RpcError, MalformedAnswer: it is no such node.
+        OperationError: the journal cannot be used.
     """
     async with open_rpc(url, limits, open_stream) as rpc:
         runtime = await load_runtime(rpc)
         await trio.to_thread.run_sync(check_words, runtime)
         genesis = to_bytes(await rpc.request("chain_getBlockHash", 0), "the first block's hash")
         path = ":memory:" if journal is None else journal
-        rows = await trio.to_thread.run_sync(Journal, path, genesis)
+        try:
+            rows = await trio.to_thread.run_sync(Journal, path, genesis)
+        except sqlite3.Error as error:
+            raise OperationError(
+                f"The journal of transactions {path} cannot be used: {error}."
+            ) from error
         try:
             transactions = Transactions(rpc, runtime, genesis, rows)
             await transactions.load()

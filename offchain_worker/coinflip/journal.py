@@ -22,6 +22,7 @@ from pathlib import Path
 
 from offchain_worker.coinflip.envelope import Kind, SignedEnvelope, signed_length
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
+from offchain_worker.errors import OperationError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS journal (created_ms INTEGER NOT NULL);
@@ -39,7 +40,7 @@ CREATE TABLE IF NOT EXISTS evidence (
 """
 
 
-class JournalError(Exception):
+class JournalError(OperationError):
     """The journal cannot be used, or must not be."""
 
 

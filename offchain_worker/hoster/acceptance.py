@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import structlog
+import trio
 
 from chain_types import storage
 from chain_types.calls import AcceptHosting
 from chain_types.events import HostingOpened
 from chain_types.records import Hosting
+from chain_types.scale import DecodeError
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient
-from offchain_worker.chain.errors import ChainError
+from offchain_worker.chain.errors import ChainError, ChainReverted
 from offchain_worker.chain.heads import Head
 from offchain_worker.hoster.store import Library
 
 _log = structlog.get_logger()
+
+PAUSE_S = 1.0
+"""Before the chain is asked again after it did not answer as it should."""
 
 
 async def accept_offers(
@@ -29,6 +34,9 @@ async def accept_offers(
         account: the hoster's.
         library: the feeds that it has.
         minimum_reward: the least `hoster_reward`, in the smallest unit.
+
+    Raises:
+        ChainReverted: finalized blocks were replaced.
     """
     offers: dict[int, Hosting] | None = None
     heads = client.heads()
@@ -43,8 +51,13 @@ async def accept_offers(
                 for identifier, offer in list(offers.items()):
                     if await _consider(client, account, library, minimum_reward, identifier, offer):
                         del offers[identifier]
-            except ChainError as error:
+            except ChainReverted:
+                raise
+            except (ChainError, DecodeError) as error:
                 _log.warning("hoster.chain_unreadable", reason=str(error))
+                # An offer in a block that could not be read would be missed: read them all again.
+                offers = None
+                await trio.sleep(PAUSE_S)
     finally:
         heads.close()
 

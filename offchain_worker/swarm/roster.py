@@ -242,7 +242,7 @@ class _Meeting:
     ) -> None:
         self.machine = machine
         self.topic = machine.flip.topic
-        self.failure: JournalError | None = None
+        self.failure: Exception | None = None
         self.scope = trio.CancelScope()
         self.exited = trio.Event()
         self.meters: dict[int, PeerMeter] = {}
@@ -276,8 +276,10 @@ class _Meeting:
             try:
                 for effect in step(self._clock_ms(), *arguments):
                     await self._carry_out(effect, arrived)
-            except JournalError as error:
-                self.failure = error
+            except Exception as error:
+                # Raised again by `run`, in its own task: this one may be that of an incoming
+                # connection, where it would end the listener for all runs.
+                self.failure = self.failure or error
                 self.scope.cancel()
 
     async def attend(self, peer: int, channel: Channel) -> None:
