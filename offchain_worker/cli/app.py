@@ -5,6 +5,7 @@ Commands import what they run only when they run: `datdot --help` and small comm
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -40,6 +41,9 @@ def main() -> None:
         status = _tell(group, 2)
     except* OperationError as group:
         status = _tell(group, 1)
+    except* KeyboardInterrupt:
+        # Ctrl-C before the command's own handling of signals began, or after it ended.
+        status = 128 + signal.SIGINT
     sys.exit(status)
 
 

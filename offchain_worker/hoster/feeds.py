@@ -169,6 +169,22 @@ def read_source(source: Path) -> Iterator[bytes]:
     return _whole_file(file)
 
 
+def check_source(source: Path) -> None:
+    """Refuse what cannot be imported, without reading it whole.
+
+    Raises:
+        UsageError: missing, unreadable, empty, or something in it is neither file, folder nor link.
+    """
+    try:
+        for _piece in read_source(source):
+            break
+        for path in _tar_entries(source) if source.is_dir() else ():
+            if _kind(path) == stat.S_IFREG:
+                path.open("rb").close()
+    except OSError as error:
+        raise UsageError(f"{error.filename or source} cannot be read: {error.strerror}.") from error
+
+
 def cut(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
     """Cut a stream of pieces into chunks of `size` bytes; the last one may be shorter."""
     pending = bytearray()
@@ -223,24 +239,34 @@ def _tar(folder: Path, entries: list[Path]) -> Iterator[bytes]:
     yield bytes(end + -(written + end) % tarfile.RECORDSIZE)
 
 
+def _kind(path: Path) -> int:
+    """The kind of what is at a path, of those that a tar stream takes: S_IFREG, S_IFDIR, S_IFLNK.
+
+    Raises:
+        UsageError: it is of another kind.
+    """
+    kind = stat.S_IFMT(path.lstat().st_mode)
+    if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
+        raise UsageError(f"{path} is neither a file, a folder nor a link, and cannot be imported.")
+    return kind
+
+
 def _tar_entry(path: Path, name: str) -> Iterator[bytes]:
-    status = path.lstat()
+    kind, status = _kind(path), path.lstat()
     info = tarfile.TarInfo(name)
     info.mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
-    if stat.S_ISDIR(status.st_mode):
+    if kind == stat.S_IFDIR:
         info.type, info.mode = tarfile.DIRTYPE, 0o755
         yield _header(info)
-    elif stat.S_ISLNK(status.st_mode):
+    elif kind == stat.S_IFLNK:
         info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, os.readlink(path)
         yield _header(info)
-    elif stat.S_ISREG(status.st_mode):
+    else:
         with path.open("rb") as file:
             info.size = os.fstat(file.fileno()).st_size
             yield _header(info)
             yield from _exactly(file, info.size, path)
         yield bytes(-info.size % _TAR_BLOCK)
-    else:
-        raise UsageError(f"{path} is neither a file, a folder nor a link, and cannot be imported.")
 
 
 def _header(info: tarfile.TarInfo) -> bytes:

@@ -130,7 +130,7 @@ def open_layout(
 
     Raises:
         UsageError: the numbers are out of range or differ from those the folder was made with,
-            or a port is in use.
+            a port is in use, or the folder cannot be used. Nothing is written then.
     """
     file = root / "testnet.json"
     if file.exists():
@@ -157,8 +157,12 @@ def open_layout(
         raise UsageError(f"--block-ms must be from 200 to 6000, not {block_ms}.")
     ports = _choose_ports(port, 2 + hosters + attestors)
     layout = Layout(root, Choices(attestors, hosters, block_ms, ports))
-    _make(layout)
-    file.write_bytes(msgspec.json.encode(layout.choices) + b"\n")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _make(layout)
+        file.write_bytes(msgspec.json.encode(layout.choices) + b"\n")
+    except OSError as error:
+        raise UsageError(f"The folder {root} cannot be used: {error.strerror}.") from error
     return layout
 
 

@@ -84,7 +84,8 @@ class Processes:
                 except msgspec.DecodeError:
                     last = line.decode(errors="replace")
                     continue
-                if isinstance(entry, dict):
+                # What a child says while it is made to end is for its log only.
+                if isinstance(entry, dict) and not child.expected_end:
                     self._on_line(child.name, entry)
         status = await child.process.wait()
         child.ended.set()

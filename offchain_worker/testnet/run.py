@@ -14,8 +14,9 @@ from chain_types.records import Verdict
 from offchain_worker.errors import UsageError
 from offchain_worker.explorer.show import challenge_summary
 from offchain_worker.hoster.adversary import Fault
+from offchain_worker.hoster.feeds import check_source
 from offchain_worker.testnet.layout import Layout, open_layout
-from offchain_worker.testnet.testnet import Testnet, check_feed, kept_or_temporary, open_testnet
+from offchain_worker.testnet.testnet import Testnet, kept_or_temporary, open_testnet
 from offchain_worker.testnet.view import View
 
 
@@ -56,7 +57,7 @@ async def run_testnet(options: Options) -> int:
         OperationError: a process ended, or the chain refused a transaction.
     """
     if options.feed is not None:
-        check_feed(options.feed)
+        check_source(options.feed)
     view = View(sys.stderr if options.json else sys.stdout)
     with kept_or_temporary(options.directory) as root:
         layout = open_layout(

@@ -22,7 +22,8 @@ from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient, Snapshot, open_chain
 from offchain_worker.chain.heads import Head
 from offchain_worker.errors import OperationError
-from offchain_worker.hoster.feeds import import_path, read_source
+from offchain_worker.hoster.adversary import Fault, give_old_head
+from offchain_worker.hoster.feeds import import_path
 from offchain_worker.hoster.store import Library
 from offchain_worker.hypercore.manifest import encode_manifest
 from offchain_worker.service.attestor import load_attestor
@@ -170,19 +171,17 @@ class Testnet:
 
     # Children that come and go.
 
-    async def start_hoster(self, folder: Path, *options: str) -> Child:
-        """Start a hoster's process, again if need be."""
+    async def start_hoster(self, folder: Path, fault: str | None = None) -> Child:
+        """Start a hoster's process, again if need be; `fault` is what it does wrong."""
         config = str(folder / "hoster.toml")
+        cheating = [] if fault is None else ["--adversary", fault]
         return await self.processes.start(
-            folder.name, ["hoster", "run", "--config", config, "--log", "json", *options]
+            folder.name, ["hoster", "run", "--config", config, "--log", "json", *cheating]
         )
 
-    async def start_attestor(self, folder: Path, *options: str) -> Child:
-        """Start an attestor's process, again if need be."""
-        config = str(folder / "attestor.toml")
-        return await self.processes.start(
-            folder.name, ["attestor", "run", "--config", config, "--log", "json", *options]
-        )
+    async def start_attestor(self, folder: Path) -> Child:
+        """Start an attestor's process again."""
+        return await self.processes.start(folder.name, _attestor_arguments(folder))
 
     # Watching.
 
@@ -263,9 +262,8 @@ class Testnet:
 
 @contextmanager
 def kept_or_temporary(directory: Path | None) -> Iterator[Path]:
-    """The testnet's folder; a temporary one is removed at the end."""
+    """The testnet's folder, which may be missing yet; a temporary one is removed at the end."""
     if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
         yield directory
         return
     made = Path(tempfile.mkdtemp(prefix="datdot-testnet-"))
@@ -273,16 +271,6 @@ def kept_or_temporary(directory: Path | None) -> Iterator[Path]:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
-
-
-def check_feed(source: Path) -> None:
-    """Refuse what cannot be hosted, before anything is started.
-
-    Raises:
-        UsageError: missing, unreadable or empty.
-    """
-    for _piece in read_source(source):
-        return
 
 
 @asynccontextmanager
@@ -326,27 +314,19 @@ async def open_testnet(
             )
         )
     )
+    faults = faults or {}
     async with AsyncExitStack() as stack:
         processes = await stack.enter_async_context(open_processes(layout.logs, on_line))
         await processes.start("node", _node_arguments(layout, patch))
         for folder in layout.attestors:
-            await processes.start(
-                folder.name,
-                [
-                    "attestor",
-                    "run",
-                    "--config",
-                    str(folder / "attestor.toml"),
-                    "--log",
-                    "json",
-                    *_options(faults, folder.name),
-                ],
-            )
+            await processes.start(folder.name, _attestor_arguments(folder))
         feed = await trio.to_thread.run_sync(_make_feed, layout, source)
         hear(f"feed {feed.key.hex()}: {feed.length} chunks, {feed.byte_length} bytes")
-        await processes.start("author", _author_arguments(layout))
         for folder in layout.hosters:
             write_hoster_config(layout, folder, [feed.key])
+            if faults.get(folder.name) == Fault.OLD_HEAD:
+                await trio.to_thread.run_sync(_give_old_head, layout, folder)
+        await processes.start("author", _author_arguments(layout))
         with trio.move_on_after(NODE_SECONDS) as waiting:
             await node_ready.wait()
         if waiting.cancelled_caught:
@@ -354,14 +334,10 @@ async def open_testnet(
         client = await stack.enter_async_context(open_chain(layout.url))
         testnet = Testnet(layout, processes, client, feed, network)
         for folder in layout.hosters:
-            await testnet.start_hoster(folder, *_options(faults, folder.name))
+            await testnet.start_hoster(folder, faults.get(folder.name))
         await testnet.register_all()
         await testnet.open_hostings()
         yield testnet
-
-
-def _options(faults: Mapping[str, str] | None, name: str) -> list[str]:
-    return ["--adversary", faults[name]] if faults and name in faults else []
 
 
 def _node_arguments(layout: Layout, patch: Path) -> list[str]:
@@ -376,6 +352,10 @@ def _node_arguments(layout: Layout, patch: Path) -> list[str]:
         "--log",
         "json",
     ]
+
+
+def _attestor_arguments(folder: Path) -> list[str]:
+    return ["attestor", "run", "--config", str(folder / "attestor.toml"), "--log", "json"]
 
 
 def _author_arguments(layout: Layout) -> list[str]:
@@ -402,7 +382,13 @@ def _make_feed(layout: Layout, source: Path | None) -> FeedInfo:
             store = stores[0]
         else:
             author = read_key_pair(layout.author_key, KeyKind.FEED)
-            store = import_path(library, source or _demo(layout), author)
+            # An interrupted start leaves the import at its next batch.
+            store = import_path(
+                library,
+                source or _demo(layout),
+                author,
+                progress=lambda _bytes: trio.from_thread.check_cancelled(),
+            )
         head = store.head()
         if head is None:
             raise OperationError(f"The feed in {layout.author_store} has no head.")
@@ -412,6 +398,22 @@ def _make_feed(layout: Layout, source: Path | None) -> FeedInfo:
             byte_length=sum(root.size for root in head.roots),
             manifest=None if store.manifest is None else encode_manifest(store.manifest),
         )
+
+
+def _give_old_head(layout: Layout, folder: Path) -> None:
+    """Let a hoster that will show an old head have the feed, and such a head, from the start.
+
+    The author's store is copied while nobody serves it.
+    """
+    store = folder / "store"
+    if not store.exists():
+        shutil.copytree(layout.author_store, store)
+    author = read_key_pair(layout.author_key, KeyKind.FEED)
+    with Library(store) as library:
+        for feed in library:
+            head = feed.head()
+            if head is not None and head.length > 1:
+                give_old_head(feed, author, head.length - 1)
 
 
 def _demo(layout: Layout) -> Path:
