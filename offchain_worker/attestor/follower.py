@@ -21,6 +21,7 @@ from chain_types.records import (
     Challenge,
     Flipping,
     OpenChallenge,
+    PaymentKind,
     Reporting,
     Role,
     Settlement,
@@ -51,6 +52,9 @@ from offchain_worker.keys import KeyPair
 from offchain_worker.swarm.roster import PeerAddress, PeerLost, RunEvent, SessionSwarm
 
 _log = structlog.get_logger()
+
+LOST_RACES = frozenset({"AlreadyAnchored", "AlreadyClosed"})
+"""Errors of calls that any member of the roster may make: another one was first."""
 
 DialHoster = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """Connects to an IP address and port; raises `OSError`."""
@@ -462,7 +466,8 @@ class Follower:
             self._log.warning(f"{event}.not", reason=str(error))
             return False
         if done.error is not None:
-            self._log.warning(f"{event}.not", reason=str(done.error))
+            lost = done.error.name in LOST_RACES
+            (self._log.info if lost else self._log.warning)(f"{event}.not", reason=str(done.error))
             return True
         self._log.info(event, block=done.block_number)
         return True
@@ -479,6 +484,7 @@ class Follower:
                 "challenge.settled",
                 outcome=settlement.outcome.name,
                 reward=str(_reward(settlement, self._tools.account.public)),
+                closed_by_us=self._tools.account.public in _closers(settlement),
             )
 
 
@@ -526,3 +532,7 @@ def _outcome_name(outcome: Outcome) -> str:
 
 def _reward(settlement: Settlement, account: bytes) -> int:
     return sum(payment.amount for payment in settlement.paid if payment.account == account)
+
+
+def _closers(settlement: Settlement) -> set[bytes]:
+    return {paid.account for paid in settlement.paid if paid.kind is PaymentKind.CLOSING}

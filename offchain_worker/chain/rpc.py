@@ -328,7 +328,11 @@ class Rpc:
                 self._failure = _reason(group)
             except* trio.TooSlowError:
                 self._failure = f"no connection within {self._limits.connect_timeout:g} s"
-            _log.warning("chain.connection_lost", url=self.url, reason=self._failure)
+            if self.connections:
+                _log.warning("chain.connection_lost", url=self.url, reason=self._failure)
+            else:
+                # A node that is only being started is no trouble yet; requests say so in time.
+                _log.info("chain.not_connected_yet", url=self.url, reason=self._failure)
             if self.connections > connections:
                 delay = self._limits.retry_first
             # Jitter keeps the clients of a node that comes back from arriving all at once.

@@ -310,6 +310,7 @@ async def open_testnet(
             genesis_patch(
                 [account.public for account in accounts.values()],
                 attestors=layout.choices.attestors,
+                hosters=layout.choices.hosters,
                 block_ms=layout.choices.block_ms,
             )
         )

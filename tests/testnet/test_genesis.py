@@ -31,12 +31,13 @@ SPECIFIED = {
 
 
 def test_at_500_ms_it_is_that_of_the_specification() -> None:
-    assert timing(attestors=5, block_ms=500) == SPECIFIED
+    assert timing(attestors=5, hosters=2, block_ms=500) == SPECIFIED
 
 
+@pytest.mark.parametrize("hosters", [1, 2, 3, 64])
 @pytest.mark.parametrize("block_ms", [200, 500, 1_000, 2_000, 6_000])
-def test_there_is_room_for_flip_fallback_and_audits(block_ms: int) -> None:
-    values = timing(attestors=4, block_ms=block_ms)
+def test_there_is_room_for_flip_fallback_and_audits(block_ms: int, hosters: int) -> None:
+    values = timing(attestors=4, hosters=hosters, block_ms=block_ms)
     assert values["flipMs"] >= values["joinMs"] + 12 * values["deltaMs"] + 2 * block_ms
     moments_from = values["flipMs"] + values["commitMs"] + 5 * block_ms
     assert values["windowMs"] >= moments_from + values["tailMs"] + 500
