@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
-.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm bench wheel lock clean
+.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm bench wheel image lock clean
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -49,6 +49,17 @@ wheel: $(VENV)/installed
 ## Install the wheel into an empty environment outside of the repository and run a testnet there.
 test-wheel: wheel
 	PYTHON=$(PYTHON) deploy/check-wheel dist/datdot-*.whl requirements.txt
+
+## The image of docker-compose.yml. Wheels are fetched here, so that the build needs no network.
+image: wheel
+	rm -rf build/image
+	mkdir -p build/image
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --only-binary :all: \
+		--require-hashes -r requirements.txt --dest build/image/wheels
+	cp dist/datdot-*.whl build/image/wheels
+	cp requirements.txt deploy/setup build/image
+	docker build --tag datdot:local --file deploy/Dockerfile \
+		$(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) build/image
 
 ## Pin the dependencies anew (needs uv).
 lock:
