@@ -10,8 +10,9 @@ from chain_types.ss58 import ss58_encode
 UNIT = 10**12
 ENDOWMENT = 1_000_000 * UNIT
 ROSTER = 5
+JOIN_MS = 1_000
 DELTA_MS = 200
-HOSTERS_PER_DELTA = 2
+HOSTERS_AT_ONCE = 2
 TAIL_MS = 3_000
 
 
@@ -40,8 +41,9 @@ def timing(*, attestors: int, hosters: int = 2, block_ms: int) -> dict[str, Any]
     coinflips at once, all on one machine, so each step of them gets more time.
     """
     roster = min(attestors, ROSTER)
-    join_ms = 1_000 + block_ms
-    delta_ms = DELTA_MS * max(1, -(-hosters // HOSTERS_PER_DELTA))
+    load = max(1, -(-hosters // HOSTERS_AT_ONCE))
+    join_ms = JOIN_MS * load + block_ms
+    delta_ms = DELTA_MS * load
     flip_ms = join_ms + 12 * delta_ms + 2 * block_ms + 100
     # Room for a fallback flip (commits, and five blocks around them) and two seconds of moments.
     window_ms = flip_ms + 9 * block_ms + TAIL_MS + 2_500
