@@ -5,8 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chain_types import storage
-from chain_types.calls import AnchorFlip, SubmitReport
-from chain_types.records import Closed, Provider, ReportRecord, Role
+from chain_types.calls import AnchorFlip, CloseChallenge, SubmitReport
+from chain_types.events import ChallengeClosed, FlipAnchored
+from chain_types.extrinsic import read_extrinsic
+from chain_types.records import (
+    Challenge,
+    Closed,
+    Feed,
+    Hosting,
+    Provider,
+    ReportRecord,
+    Role,
+    Timing,
+)
 from chain_types.report import Report
 from chain_types.runtime import EventRecord
 from offchain_worker.chain.client import ChainClient, Snapshot
@@ -17,11 +28,28 @@ RANDOMNESS_PARENTS = 8
 
 @dataclass(frozen=True)
 class Anchoring:
-    """The accepted anchor: who sent it, in which block, and its call."""
+    """The accepted anchor: who sent it, the timestamp of its block, and its call."""
 
     signer: bytes
     block_ms: int
     call: AnchorFlip
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How a challenge was closed.
+
+    Attributes:
+        block_ms: timestamp of the block.
+        event: what the chain told of it.
+        closer: who signed the `close_challenge` that did it; None when the last report or nobody.
+        events: all events of the block.
+    """
+
+    block_ms: int
+    event: ChallengeClosed
+    closer: bytes | None
+    events: tuple[EventRecord, ...]
 
 
 @dataclass(frozen=True)
@@ -52,6 +80,25 @@ class PoolMember:
 
 
 @dataclass(frozen=True)
+class Before:
+    """What a challenge took from the state before its start block.
+
+    Attributes:
+        hosting: what is audited.
+        hoster: who serves it.
+        feed: what is served.
+        timing: what held for new challenges.
+        pool: the dense list of eligible attestors.
+    """
+
+    hosting: Hosting
+    hoster: Provider
+    feed: Feed
+    timing: Timing
+    pool: tuple[PoolMember, ...]
+
+
+@dataclass(frozen=True)
 class History:
     """One challenge, as the chain's storage, blocks and events tell it.
 
@@ -60,11 +107,11 @@ class History:
         snapshot: the challenge's storage now.
         start_ms: timestamp of its start block S.
         parents: hashes of the eight blocks before S (fewer near genesis), the newest first.
-        pool: the dense list of eligible attestors in the state before S.
+        before: the state before S.
         earlier: challenges that started before it in S, by id.
         anchoring: the accepted anchor, None without one.
         reports: the accepted reports by account.
-        closing_events: the events of the block that settled it.
+        closing: how it was closed.
         absence_fee: of the runtime.
     """
 
@@ -73,11 +120,11 @@ class History:
     start_ms: int
     start_hash: bytes
     parents: tuple[bytes, ...]
-    pool: tuple[PoolMember, ...]
+    before: Before
     earlier: tuple[Snapshot, ...]
     anchoring: Anchoring | None
     reports: dict[bytes, Reporting]
-    closing_events: tuple[EventRecord, ...]
+    closing: Closing
     absence_fee: int
 
 
@@ -97,18 +144,17 @@ async def read_history(client: ChainClient, challenge_id: int) -> History:
     start_hash = await _hash(client, challenge.block)
     first = max(0, challenge.block - RANDOMNESS_PARENTS)
     parents = [await _hash(client, n) for n in range(challenge.block - 1, first - 1, -1)]
-    closing = await _hash(client, challenge.stage.at)
     return History(
         genesis=client.genesis,
         snapshot=snapshot,
         start_ms=await client.timestamp(start_hash),
         start_hash=start_hash,
         parents=tuple(parents),
-        pool=await _pool(client, parents[0]),
+        before=await _before(client, challenge, parents[0]),
         earlier=await _earlier(client, snapshot),
         anchoring=await _anchoring(client, snapshot),
         reports=await _reports(client, challenge_id),
-        closing_events=await client.events(closing),
+        closing=await _closing(client, challenge_id, challenge.stage.at),
         absence_fee=client.constants.absence_fee,
     )
 
@@ -118,6 +164,51 @@ async def _hash(client: ChainClient, number: int) -> bytes:
     if found is None:
         raise OperationError(f"The node has no block {number}.")
     return found
+
+
+async def _before(client: ChainClient, challenge: Challenge, parent: bytes) -> Before:
+    hosting = await client.read(storage.HOSTINGS, challenge.hosting, at=parent)
+    if hosting is None:
+        raise OperationError(f"There was no hosting {challenge.hosting} before the challenge.")
+    hoster = await client.read(storage.PROVIDERS, Role.HOSTER, hosting.hoster, at=parent)
+    feed = await client.read(storage.FEEDS, hosting.feed, at=parent)
+    if hoster is None or feed is None:
+        raise OperationError(f"Hosting {challenge.hosting} had no hoster or no feed.")
+    timing = await client.read(storage.TIMING, at=parent)
+    return Before(hosting, hoster, feed, timing, await _pool(client, parent))
+
+
+async def _closing(client: ChainClient, challenge_id: int, number: int) -> Closing:
+    block = await _hash(client, number)
+    events = await client.events(block)
+    for record in events:
+        event = record.event
+        if not isinstance(event, ChallengeClosed) or event.id != challenge_id:
+            continue
+        closer = await _closer(client, challenge_id, block, record.extrinsic, events)
+        return Closing(await client.timestamp(block), event, closer, events)
+    raise OperationError(f"Block {number} does not tell that challenge {challenge_id} was closed.")
+
+
+async def _closer(
+    client: ChainClient,
+    challenge_id: int,
+    block: bytes,
+    place: int | None,
+    events: tuple[EventRecord, ...],
+) -> bytes | None:
+    """Who signed the extrinsic at a place, if that closed the challenge.
+
+    What `on_poll` does is told as of the extrinsic that follows, if there is one.
+    """
+    extrinsics = await client.extrinsics(block)
+    if place is None or place >= len(extrinsics):
+        return None
+    signed = read_extrinsic(client.runtime, extrinsics[place])
+    call = client.runtime.encode_call(CloseChallenge(id=challenge_id))
+    if signed is None or signed.call != call or client.runtime.outcome(events, place) is not None:
+        return None
+    return signed.account
 
 
 async def _pool(client: ChainClient, before: bytes) -> tuple[PoolMember, ...]:
@@ -151,13 +242,14 @@ async def _anchoring(client: ChainClient, snapshot: Snapshot) -> Anchoring | Non
     if flip is None:
         return None
     block = await _hash(client, flip.block)
-    anchorer = snapshot.challenge.roster[flip.by].account
-    for index in range(len(await client.extrinsics(block))):
-        if index == 0:
-            # The timestamp inherent, which nobody signs.
+    for record in await client.events(block):
+        event = record.event
+        if not isinstance(event, FlipAnchored) or event.id != snapshot.id:
             continue
-        signed, call = await client.signed_extrinsic(block, index)
-        if isinstance(call, AnchorFlip) and call.id == snapshot.id and signed.account == anchorer:
+        if record.extrinsic is None:
+            break
+        signed, call = await client.signed_extrinsic(block, record.extrinsic)
+        if isinstance(call, AnchorFlip):
             return Anchoring(signed.account, await client.timestamp(block), call)
     raise OperationError(f"Block {flip.block} has no anchor of challenge {snapshot.id}.")
 

@@ -7,6 +7,7 @@ drawn chunk, receipt, multiproof, head signature, medians and payments are compu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 from chain_types.records import (
     Challenge,
@@ -18,6 +19,7 @@ from chain_types.records import (
     PaymentKind,
     ServedRecord,
     Settlement,
+    Tally,
     Verdict,
 )
 from chain_types.report import Metrics, Served, encode_report
@@ -39,6 +41,19 @@ RANDOMNESS_SUBJECT = b"datdot/roster"
 BURNT = 2
 CLOSERS = 10
 FOR_FAILURE = 2
+NO_MEDIANS = Medians(**dict.fromkeys((field.name for field in fields(Medians)), None))
+VOID = Settlement(
+    outcome=Verdict.VOID,
+    active=0,
+    served=0,
+    failed=0,
+    medians=NO_MEDIANS,
+    paid=(),
+    absent=(),
+    burnt=0,
+    to_escrow=0,
+    forfeited=0,
+)
 
 
 class DoesNotHold(Exception):
@@ -53,6 +68,7 @@ def verify_history(history: History) -> Iterator[str]:
     """
     challenge = history.snapshot.challenge
     yield _start(history)
+    yield _terms(history)
     yield _randomness(history)
     yield _draw(history)
     flip = history.snapshot.flip
@@ -86,6 +102,26 @@ def _start(history: History) -> str:
     return f"started in block {challenge.block} at {challenge.t0} ms"
 
 
+def _terms(history: History) -> str:
+    """What the challenge copied at its start."""
+    challenge, before = history.snapshot.challenge, history.before
+    hosting = before.hosting
+    vouched = hosting.vouched
+    copied = (
+        (hosting.hoster, challenge.hoster, "hoster"),
+        (hosting.sponsor, challenge.sponsor, "sponsor"),
+        (hosting.terms, challenge.terms, "terms"),
+        (vouched and (vouched.fork, vouched.length), (challenge.fork, challenge.length), "length"),
+        (before.hoster.key, challenge.noise_key, "Noise key"),
+        (before.feed, challenge.feed, "feed"),
+        (hosting.feed, challenge.feed.key, "feed"),
+        (before.timing, challenge.timing, "timing"),
+    )
+    for there, here, what in copied:
+        _require(there == here, f"the {what} is not that of the hosting before the start")
+    return f"hoster, feed and terms are those of hosting {challenge.hosting}"
+
+
 def _randomness(history: History) -> str:
     """The development source: the hashes of the last eight blocks, hashed with the subject."""
     length = Compact(limit=2**30 - 1).encode
@@ -100,7 +136,7 @@ def _randomness(history: History) -> str:
 
 def _draw(history: History) -> str:
     snapshot, challenge = history.snapshot, history.snapshot.challenge
-    pool = list(history.pool)
+    pool = list(history.before.pool)
     entered: dict[bytes, int] = {}
     for earlier in history.earlier:
         _require(
@@ -116,6 +152,12 @@ def _draw(history: History) -> str:
     )
     keys = [member.session_key for member in challenge.roster]
     _require(keys == sorted(set(keys)), "the roster does not ascend by session key")
+    registered = {member.account: member.provider.key for member in history.before.pool}
+    for member in challenge.roster:
+        _require(
+            member.session_key == registered.get(member.account),
+            f"the session key of {ss58_encode(member.account)} is not the registered one",
+        )
     return f"the roster of {len(keys)} was drawn out of {len(pool)} eligible attestors"
 
 
@@ -158,6 +200,11 @@ def _coinflip(history: History) -> Iterator[str]:
         "the anchor is outside the time of the coinflip",
     )
     call = anchoring.call
+    _require(
+        (call.id, call.attempt) == (snapshot.id, flip.attempt)
+        and anchoring.signer == challenge.roster[flip.by].account,
+        "the anchor is not the one that the chain names",
+    )
     _require(
         len(call.openings) == len(call.echoes) == len(keys),
         "the anchor does not have one opening and one echo for each member",
@@ -274,11 +321,17 @@ def _settlement(history: History) -> Iterator[str]:
         challenge.stage.outcome is settlement.outcome,
         "the stored outcomes of challenge and settlement differ",
     )
+    closing = history.closing
+    told = (closing.event.outcome, closing.event.medians, closing.event.paid, closing.event.absent)
+    stored_as = (settlement.outcome, settlement.medians, settlement.paid, settlement.absent)
+    _require(told == stored_as, "the settlement is not the one that the closing block tells")
     if snapshot.flip is None:
-        _require(settlement.outcome is Verdict.VOID, "without randomness a challenge is Void")
-        _require(not settlement.paid and not settlement.absent, "a Void challenge moves no money")
+        _require(closing.block_ms >= challenge.flip_end_ms, "it was given up before its time")
+        _require(settlement == VOID, "without randomness a challenge is Void and moves no money")
+        _require(snapshot.tally == Tally(0, 0, 0), "the tally is not that of the reports")
         yield "Void: nobody is paid, nobody pays"
         return
+    _require(closing.block_ms >= challenge.end_ms, "it was settled before the end of the window")
     served = [
         reporting.report.body.outcome
         for reporting in history.reports.values()
@@ -296,6 +349,16 @@ def _settlement(history: History) -> Iterator[str]:
     counted = (outcome, active, len(served), failed)
     stored = (settlement.outcome, settlement.active, settlement.served, settlement.failed)
     _require(stored == counted, f"the reports give {counted}, the settlement says {stored}")
+    tally = Tally(
+        reported=sum(
+            1 << index
+            for index, member in enumerate(challenge.roster)
+            if member.account in history.reports
+        ),
+        served=len(served),
+        failed=failed,
+    )
+    _require(snapshot.tally == tally, "the tally is not that of the reports")
     yield f"{outcome.name.capitalize()}: {len(served)} served, {failed} failed, of {active}"
     _require(
         settlement.medians == _medians([item.metrics for item in served]),
@@ -313,10 +376,11 @@ def _payments(history: History, settlement: Settlement, served: int) -> str:
     if settlement.outcome is Verdict.PASSED:
         earned = terms.hoster_reward * served // settlement.active
         expected.append(Payment(challenge.hoster, PaymentKind.HOSTING, earned))
-        _require(
-            settlement.forfeited == terms.hoster_reward - earned,
-            "what the hoster did not earn is not set aside",
-        )
+    passed = settlement.outcome is Verdict.PASSED
+    _require(
+        settlement.forfeited == (terms.hoster_reward - earned if passed else 0),
+        "what the hoster did not earn is not set aside",
+    )
     absent = []
     for member in challenge.roster:
         reporting = history.reports.get(member.account)
@@ -355,8 +419,13 @@ def _absences(history: History, settlement: Settlement) -> None:
         closers = min(absence.fee // CLOSERS, absence.fee - absence.fee // BURNT)
         closing += closers
         escrow += absence.fee - absence.fee // BURNT - closers
-    paid = sum(item.amount for item in settlement.paid if item.kind is PaymentKind.CLOSING)
-    _require(paid in (0, closing), "the closer's share is not a tenth of the absence fees")
+    closer = history.closing.closer
+    share = [Payment(closer, PaymentKind.CLOSING, closing)] if closer and closing else []
+    _require(
+        [item for item in settlement.paid if item.kind is PaymentKind.CLOSING] == share,
+        "the closer's share is not a tenth of the absence fees to who closed",
+    )
+    paid = sum(item.amount for item in share)
     _require(
         (settlement.burnt, settlement.to_escrow) == (burnt + closing - paid, escrow),
         "the absence fees are not divided as they should be",
@@ -364,7 +433,7 @@ def _absences(history: History, settlement: Settlement) -> None:
 
 
 def _was_moved(history: History, sponsor: bytes, payment: Payment) -> bool:
-    for record in history.closing_events:
+    for record in history.closing.events:
         event = record.event
         if (
             isinstance(event, OtherEvent)

@@ -170,7 +170,13 @@ class Worker:
 
 @dataclass
 class AttestorWorker(Worker):
-    """An attestor as `datdot attestor run` runs it."""
+    """An attestor as `datdot attestor run` runs it.
+
+    Attributes:
+        capacity: in how many challenges at a time it registers to be.
+    """
+
+    capacity: int = 4
 
     async def work(self, client: ChainClient, task_status: trio.TaskStatus[None]) -> None:
         listener = MemoryListener()
@@ -229,7 +235,7 @@ class World:
         crashes: (worker, event) pairs: it crashes as it logs that, once, and is started again.
     """
 
-    def __init__(self, root: Path, chain: Chain, nursery: trio.Nursery) -> None:
+    def __init__(self, root: Path, chain: Chain, nursery: trio.Nursery, attestors: int) -> None:
         self.chain = chain
         self.node = Node(chain, Mode.MANUAL)
         self.nursery = nursery
@@ -240,7 +246,7 @@ class World:
         self.sponsor = Account.from_uri("//Sponsor")
         self.attestors = [
             AttestorWorker(self, name, Endpoint.of("10.0.0.1", 4_000 + i), folder(root / name))
-            for i, name in enumerate(ATTESTORS)
+            for i, name in enumerate(ATTESTORS[:attestors])
         ]
         self.hosters = [
             HosterWorker(self, name, Endpoint.of("10.0.0.2", 4_000 + i), folder(root / name))
@@ -290,7 +296,11 @@ class World:
                 nursery.start_soon(worker.start)
             for attestor in self.attestors:
                 call: Call = attestor_registration(
-                    self.client.genesis, attestor.account, attestor.key, attestor.endpoint, 4
+                    self.client.genesis,
+                    attestor.account,
+                    attestor.key,
+                    attestor.endpoint,
+                    attestor.capacity,
                 )
                 nursery.start_soon(self.submit, call, attestor.account)
             for hoster in self.hosters[:hosters]:
@@ -304,14 +314,15 @@ class World:
             publish = PublishFeed(key=feed.key, manifest=encode_manifest(feed.manifest))
             nursery.start_soon(self.submit, publish, self.sponsor)
         await self.until_block(await self.number() + 2)
-        for hoster in self.hosters[:hosters]:
-            offer = OpenHosting(
-                feed=feed.key,
-                hoster=hoster.account.public,
-                escrow=1_000 * UNIT,
-                terms=Terms(HOSTER_REWARD, ATTESTOR_REWARD, CHUNKS, None),
-            )
-            await self.submit(offer, self.sponsor)
+        async with trio.open_nursery() as nursery:
+            for hoster in self.hosters[:hosters]:
+                offer = OpenHosting(
+                    feed=feed.key,
+                    hoster=hoster.account.public,
+                    escrow=1_000 * UNIT,
+                    terms=Terms(HOSTER_REWARD, ATTESTOR_REWARD, CHUNKS, None),
+                )
+                nursery.start_soon(self.submit, offer, self.sponsor)
 
     async def number(self) -> int:
         return (await self.client.finalized()).number
@@ -388,7 +399,7 @@ class World:
         return found
 
 
-ATTESTORS = ("Anna", "Boris", "Clara", "Dora", "Emil")
+ATTESTORS = ("Anna", "Boris", "Clara", "Dora", "Emil", "Ida", "Jakob")
 HOSTERS = ("Frida", "Georg")
 
 
@@ -407,12 +418,12 @@ def fill(root: Path, hoster: HosterWorker) -> None:
 
 
 @asynccontextmanager
-async def open_world(root: Path, *, timing: dict[str, Any] | None = None) -> AsyncIterator[World]:
+async def open_world(root: Path, *, attestors: int = 5) -> AsyncIterator[World]:
     """A world with a running chain, in which nobody works yet. Needs a mock clock.
 
     Args:
         root: for the workers' folders.
-        timing: what differs from the local testnet's.
+        attestors: how many there are; five are drawn for each challenge.
     """
     worlds: list[World] = []
 
@@ -426,17 +437,14 @@ async def open_world(root: Path, *, timing: dict[str, Any] | None = None) -> Asy
 
     names = [*ATTESTORS, *HOSTERS, "Sponsor"]
     accounts = [Account.from_uri(f"//{name}").public for name in names]
-    patch = genesis_patch(
-        accounts, attestors=len(ATTESTORS), hosters=len(HOSTERS), block_ms=BLOCK_MS
-    )
-    patch["performance"]["timing"] |= timing or {}
+    patch = genesis_patch(accounts, attestors=attestors, hosters=len(HOSTERS), block_ms=BLOCK_MS)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(trio.to_thread, "run_sync", in_place)
         structlog.configure(processors=[structlog.processors.format_exc_info, keep])
         try:
             with Chain.open(clock=World.clock_ms, genesis_patch=patch) as chain:
                 async with trio.open_nursery() as nursery:
-                    world = World(root, chain, nursery)
+                    world = World(root, chain, nursery, attestors)
                     worlds.append(world)
                     for hoster in world.hosters:
                         fill(root, hoster)
