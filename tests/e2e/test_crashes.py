@@ -78,7 +78,7 @@ async def check_restarted(network: Network, served: Snapshot, attestor: str) -> 
     started = len(events) - events[::-1].index("attestor.listening")
     assert "audit.opened" not in events[:started]
     assert "audit.finished" in events[started:]
-    assert "report.accepted" in events[started:]
+    assert "challenge.settled" in events[started:]
 
 
 async def lose_an_attestor(network: Network) -> None:

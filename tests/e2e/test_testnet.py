@@ -246,7 +246,7 @@ def test_verify_compares_the_records_with_what_the_blocks_say(
     for wrong, sentence in (
         (of_receipt, f"report of {who}: the stored record is not that of the receipt"),
         (of_extrinsic, f"report of {who}: the stored record is not that of the extrinsic"),
-        (of_terms, "the payments do not follow from outcome and terms"),
+        (of_terms, "the settlement is not the one that the closing block tells"),
     ):
         with pytest.raises(DoesNotHold, match=sentence):
             list(verify_history(wrong))
