@@ -130,6 +130,11 @@ class Provider:
     active: bool
     change: Change | None
 
+    @property
+    def wants_work(self) -> bool:
+        """Whether it takes work, or will as soon as its change is due."""
+        return self.active if self.change is None else self.change.active
+
 
 @dataclass(frozen=True)
 class Unbonding:

@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from chain_types import storage
-from chain_types.calls import OpenHosting, PublishFeed
+from chain_types.calls import OpenHosting, PublishFeed, Undrain
 from chain_types.records import Closed, Endpoint, Hosting, Role, Terms
 from chain_types.words import Call
 from offchain_worker.chain.accounts import Account
@@ -162,6 +162,27 @@ class Testnet:
                     ),
                 )
                 nursery.start_soon(self._submit, call, self.accounts["sponsor"])
+
+    async def take_up(self) -> None:
+        """Let attestors work again that were drained because the network had ended meanwhile.
+
+        Nobody audits in challenges that were open then, and the second absence in a row drains an
+        attestor. Comes back when the chain has settled those challenges.
+        """
+        heads = self.client.heads()
+        try:
+            async for head in heads:
+                running = await self.client.entries(storage.RUNNING, at=head.hash)
+                found = {identifier for _hosting, identifier in running if identifier is not None}
+                if all(identifier >= self._first_challenge for identifier in found):
+                    break
+        finally:
+            heads.close()
+        for folder in self.layout.attestors:
+            account = self.accounts[folder.name]
+            provider = await self.client.read(storage.PROVIDERS, Role.ATTESTOR, account.public)
+            if provider is not None and not provider.wants_work:
+                await self._submit(Undrain(Role.ATTESTOR), account)
 
     async def _submit(self, call: Call, account: Account) -> None:
         done = await self.client.submit(call, account)
@@ -338,6 +359,7 @@ async def open_testnet(
             await testnet.start_hoster(folder, faults.get(folder.name))
         await testnet.register_all()
         await testnet.open_hostings()
+        await testnet.take_up()
         yield testnet
 
 
