@@ -345,6 +345,7 @@ async def open_chain(
         RpcTimeout: the node could not be reached in time.
         RpcError, MalformedAnswer: it is no such node.
         OperationError: the journal cannot be used.
+        UsageError: the URL is no WebSocket URL.
     """
     async with open_rpc(url, limits, open_stream) as rpc:
         runtime = await load_runtime(rpc)

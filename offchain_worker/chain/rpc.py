@@ -34,6 +34,7 @@ from offchain_worker.chain.errors import (
     RpcTimeout,
     SubscriptionLagged,
 )
+from offchain_worker.errors import UsageError
 
 _log = structlog.get_logger(__name__)
 
@@ -271,12 +272,17 @@ class _Address:
 
     @classmethod
     def of(cls, url: str) -> _Address:
-        parts = urllib.parse.urlsplit(url)
+        wrong = UsageError(f"{url!r} is not a node's address; write ws://HOST:PORT or wss://….")
+        try:
+            parts = urllib.parse.urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise wrong from error
         if parts.scheme not in ("ws", "wss") or not parts.hostname:
-            raise ValueError(f"{url!r} is no WebSocket URL: ws://host:port or wss://host:port")
+            raise wrong
         secure = parts.scheme == "wss"
         resource = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        return cls(parts.hostname, parts.port or (443 if secure else 80), resource, secure)
+        return cls(parts.hostname, port or (443 if secure else 80), resource, secure)
 
     @property
     def authority(self) -> str:
@@ -453,7 +459,7 @@ async def open_rpc(
             process is reached so.
 
     Raises:
-        ValueError: the URL is no WebSocket URL.
+        UsageError: the URL is no WebSocket URL.
     """
     rpc = Rpc(url, limits, open_stream)
     async with running(rpc.stay_connected):

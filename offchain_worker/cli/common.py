@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from chain_types.errors import WrongRuntimeError
+from chain_types.scale import DecodeError, EncodeError
 from offchain_worker.chain.errors import ChainError
 from offchain_worker.errors import OperationError, UsageError
 from offchain_worker.service.logs import LogFormat, configure
@@ -74,17 +75,25 @@ def run_service_status(
     """Run `main` as a process does; returns its exit status.
 
     Raises:
-        UsageError, OperationError: as `main`; chain errors become OperationError.
+        UsageError, OperationError: as `main`; chain errors become OperationError, values that
+            have no place in a call or a key of storage UsageError.
     """
     try:
         return run_process(main, until_stdin_closes=until_stdin_closes)
-    except* (ChainError, WrongRuntimeError) as group:
+    except* (ChainError, WrongRuntimeError, DecodeError) as group:
         # One seam where errors of the chain become one sentence for a person.
-        first: BaseException = group
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        failure = OperationError(f"The chain does not do what is needed: {first}.")
+        failure: Exception = OperationError(
+            f"The chain does not do what is needed: {_first(group)}."
+        )
+    except* EncodeError as group:
+        failure = UsageError(f"What was given does not fit: {_first(group)}.")
     raise failure
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def parse_key(text: str, what: str) -> bytes:

@@ -145,7 +145,8 @@ def parse_amount(text: str) -> int:
     Raises:
         UsageError: it is not a whole number below 2^128.
     """
-    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 128:
+    digits = len(str(1 << 128))
+    if not text.isascii() or not text.isdigit() or len(text) > digits or int(text) >= 1 << 128:
         raise UsageError(f"{text!r} is not an amount; write a whole number of the smallest unit.")
     return int(text)
 

@@ -46,7 +46,6 @@ from offchain_worker.coinflip.envelope import (
     SignedEnvelope,
     encode,
 )
-from offchain_worker.coinflip.journal import JournalError
 from offchain_worker.coinflip.machine import CoinflipMachine
 from offchain_worker.hypercore.connection import (
     Channel,

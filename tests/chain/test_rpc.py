@@ -15,6 +15,7 @@ from offchain_worker.chain.errors import (
     SubscriptionLagged,
 )
 from offchain_worker.chain.rpc import Limits, open_rpc
+from offchain_worker.errors import UsageError
 
 METHOD = "system_name"
 SUBSCRIBE, UNSUBSCRIBE = "chain_subscribeNewHeads", "chain_unsubscribeNewHeads"
@@ -182,8 +183,8 @@ async def test_errors_of_the_body_are_raised_as_they_are(node: Any, limits: Limi
             raise KeyError("mine")
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:1", "ws://", ""])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:1", "ws://", "", "ws://h:99999"])
 async def test_another_kind_of_url_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="is no WebSocket URL"):
+    with pytest.raises(UsageError, match="is not a node's address"):
         async with open_rpc(url):
             pass
