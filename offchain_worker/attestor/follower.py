@@ -56,6 +56,9 @@ _log = structlog.get_logger()
 LOST_RACES = frozenset({"AlreadyAnchored", "AlreadyClosed"})
 """Errors of calls that any member of the roster may make: another one was first."""
 
+CLOSING = 10
+"""The chain closes by itself after one part in so many of the time for reports."""
+
 DialHoster = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """Connects to an IP address and port; raises `OSError`."""
 
@@ -176,11 +179,22 @@ class Follower:
         if isinstance(stage, Reporting):
             await self._watch_reports(head)
             rooms = await client.read(storage.ROOMS, at=head.hash)
-            deadline = stage.deadline
+            deadline, turn = stage.deadline, self._closing_turn
             # `head` is the parent of the block in which the call would be applied.
-            closable = rooms >= deadline.rooms or head.number + 1 >= deadline.block
+            closable = rooms >= deadline.rooms + turn or head.number + 1 >= deadline.block + turn
             return self._view(Stage.REPORT, reported=state.reported, closable=closable)
         return self._view(Stage.CLOSED)
+
+    @property
+    def _closing_turn(self) -> int:
+        """How many blocks after D it is our turn to close, so that not all pay for trying.
+
+        The turns share the blocks until the chain closes by itself (challenge.md §2.2); who comes
+        first changes with each challenge.
+        """
+        challenge = self._known_challenge
+        size = len(challenge.roster)
+        return (self._index - self.id) % size * (challenge.timing.grace_blocks // CLOSING) // size
 
     def _own_flip(self, challenge: Challenge, start_hash: bytes) -> Flip:
         return Flip(

@@ -418,12 +418,15 @@ def fill(root: Path, hoster: HosterWorker) -> None:
 
 
 @asynccontextmanager
-async def open_world(root: Path, *, attestors: int = 5) -> AsyncIterator[World]:
+async def open_world(
+    root: Path, *, attestors: int = 5, timing: dict[str, Any] | None = None
+) -> AsyncIterator[World]:
     """A world with a running chain, in which nobody works yet. Needs a mock clock.
 
     Args:
         root: for the workers' folders.
         attestors: how many there are; five are drawn for each challenge.
+        timing: what differs from the local testnet's.
     """
     worlds: list[World] = []
 
@@ -438,6 +441,7 @@ async def open_world(root: Path, *, attestors: int = 5) -> AsyncIterator[World]:
     names = [*ATTESTORS, *HOSTERS, "Sponsor"]
     accounts = [Account.from_uri(f"//{name}").public for name in names]
     patch = genesis_patch(accounts, attestors=attestors, hosters=len(HOSTERS), block_ms=BLOCK_MS)
+    patch["performance"]["timing"] |= timing or {}
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(trio.to_thread, "run_sync", in_place)
         structlog.configure(processors=[structlog.processors.format_exc_info, keep])
