@@ -276,7 +276,7 @@ class Testnet:
             for absence in snapshot.settlement.absent:
                 tell(f"challenge {snapshot.id}: {self.names[absence.account]} was absent")
             if state.paid:
-                paid = ", ".join(f"{name} {amount}" for name, amount in state.paid.items())
+                paid = ", ".join(f"{name} {amount / UNIT:g}" for name, amount in state.paid.items())
                 tell(f"challenge {snapshot.id}: paid {paid}")
             self.settled.challenges.setdefault(challenge.hosting, snapshot)
 
