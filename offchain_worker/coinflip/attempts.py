@@ -80,16 +80,21 @@ class Attempts:
         places = tuple(range(len(self.roster)))
         return self._attempt(Schedule.first(self.timing, self.t0_ms), places)
 
+    def schedule_after(self, attempt: Attempt) -> Schedule | None:
+        """When the attempt after one would be; None when there is no time left for it."""
+        schedule = attempt.schedule.following(attempt.flip.topic)
+        return schedule if schedule.attempt < MAX_ATTEMPTS and schedule.fits else None
+
     def after(self, attempt: Attempt, expulsions: Sequence[Expulsion]) -> Attempt | None:
         """The attempt after one; None when there is none: no time left, or too few members.
 
         Args:
             attempt: one of this challenge's.
-            expulsions: all that the chain holds for this challenge; those that come too late for
-                the attempt make no difference.
+            expulsions: what the chain holds for this challenge when the attempt begins, or later:
+                those that come too late for the attempt make no difference.
         """
-        schedule = attempt.schedule.following(attempt.flip.topic)
-        if schedule.attempt >= MAX_ATTEMPTS or not schedule.fits:
+        schedule = self.schedule_after(attempt)
+        if schedule is None:
             return None
         last = self._expelled_until(schedule)
         expelled = {one.place for one in expulsions if one.timestamp_ms <= last}
