@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from offchain_worker.coinflip.attempts import Attempt
 from offchain_worker.coinflip.envelope import (
-    Bundle,
     EvidenceMessage,
     Kind,
     Need,
@@ -24,6 +23,7 @@ from offchain_worker.coinflip.flip_secrets import FlipSecrets
 from offchain_worker.keys import KeyPair
 from offchain_worker.simulation import chain as on_chain
 from offchain_worker.simulation import judge
+from offchain_worker.simulation.dice import stream
 from offchain_worker.simulation.network import Line
 from offchain_worker.simulation.scheduler import Action
 from offchain_worker.simulation.seat import Run, Seat
@@ -41,7 +41,7 @@ class Heard(NamedTuple):
     """A signed envelope that some dishonest seat got to see."""
 
     kind: int
-    index: int
+    member: int
     body: bytes
     raw: bytes
 
@@ -97,7 +97,7 @@ class Coalition:
             kept.append(one)
             new.append(one)
             if one.kind == Kind.REVEAL:
-                self.numbers[topic, one.index] = one.body[32:]
+                self.numbers[topic, one.member] = one.body[32:]
         return new
 
     def bodies(self, topic: bytes, kind: Kind) -> list[bytes]:
@@ -142,7 +142,7 @@ class Dishonest:
         self.place = place
         self.ident = world.new_ident()
         self.keypair: KeyPair = world.keypairs[place]
-        self.dice = random.Random(world.dice.getrandbits(64))
+        self.dice = stream(world.dice.getrandbits(64))
         self.lines: dict[bytes, dict[int, Line]] = {}
         self.start_known_ms: int | None = None
         self.coalition = world.coalition
@@ -312,17 +312,3 @@ def without(data: bytes, index: int, kind: Kind) -> tuple[bytes, ...]:
     if not kept:
         return ()
     return (data[:35] + len(kept).to_bytes(2, "little") + b"".join(kept),)
-
-
-__all__ = [
-    "SIGNED",
-    "Bundle",
-    "Coalition",
-    "Deviant",
-    "Dishonest",
-    "Heard",
-    "commit_of",
-    "own_of",
-    "sign",
-    "without",
-]

@@ -31,7 +31,7 @@ class Disk:
         writes: so far, on this seat, over all its images.
     """
 
-    __slots__ = ("_evidence", "_secrets", "_signed", "created_ms", "writes")
+    __slots__ = ("_concluded", "_evidence", "_secrets", "_signed", "created_ms", "writes")
 
     def __init__(self, created_ms: int) -> None:
         self.created_ms = created_ms
@@ -39,6 +39,7 @@ class Disk:
         self._secrets: dict[bytes, FlipSecrets] = {}
         self._signed: dict[bytes, dict[Kind, Record]] = {}
         self._evidence: dict[bytes, dict[bytes, bytes]] = {}
+        self._concluded: dict[bytes, bool] = {}
 
     def image(self) -> Disk:
         """A copy of its present state: a backup."""
@@ -46,6 +47,7 @@ class Disk:
         copy.writes = self.writes
         copy._secrets = dict(self._secrets)
         copy._signed = {topic: dict(records) for topic, records in self._signed.items()}
+        copy._concluded = dict(self._concluded)
         copy._evidence = {topic: dict(kept) for topic, kept in self._evidence.items()}
         return copy
 
@@ -54,29 +56,35 @@ class Disk:
         return self._secrets.get(topic)
 
     def begin(
-        self, topic: bytes, *, began_ms: int, up_since_ms: int, generate: Callable[[], FlipSecrets]
+        self, topic: bytes, *, started_ms: int, generate: Callable[[], FlipSecrets]
     ) -> FlipSecrets:
         """The topic's secrets, made now when it is new.
 
         Args:
             topic: 32 bytes.
-            began_ms: when it began.
-            up_since_ms: when this process started.
+            started_ms: when the topic began.
             generate: makes secrets.
 
         Raises:
-            TopicUnknown: the topic is unknown and began before journal or process did, so that
-                an earlier process may have signed in it.
+            TopicUnknown: it is unknown and began before this journal did.
         """
         known = self._secrets.get(topic)
         if known is not None:
             return known
-        if began_ms < self.created_ms or began_ms < up_since_ms:
+        if started_ms < self.created_ms:
             raise TopicUnknown
         made = generate()
         self._secrets[topic] = made
         self.writes += 1
         return made
+
+    def conclude(self, topic: bytes, *, may_retry: bool) -> None:
+        """Note down how a topic's run ended."""
+        self._concluded[topic] = may_retry
+
+    def may_retry(self, topic: bytes) -> bool:
+        """Whether another attempt may follow a topic; False when its run was cut short."""
+        return self._concluded.get(topic, False)
 
     def record(self, envelope: SignedEnvelope, support: tuple[bytes, ...]) -> None:
         """Write down an envelope before it is sent.

@@ -10,6 +10,7 @@ from offchain_worker.simulation import strategies as bad
 from offchain_worker.simulation.adversary import Deviant, Dishonest
 from offchain_worker.simulation.chain import ChainPlan, ChainTiming
 from offchain_worker.simulation.clock import ClockFault
+from offchain_worker.simulation.dice import stream
 from offchain_worker.simulation.mutator import Mutator
 from offchain_worker.simulation.network import LinkPlan, constant, heavy_tailed, uniform
 from offchain_worker.simulation.scenario import (
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from offchain_worker.simulation.world import World
 
 SIZES = (3,) * 5 + (4,) * 6 + (5,) * 4 + (6,) * 3 + (7,) * 2 + (8, 9, 10)
-KINDS: tuple[type[Deviant] | type[Dishonest], ...] = (
+KINDS: tuple[type[Deviant | Dishonest], ...] = (
     bad.SplitCommit,
     bad.CommitAgain,
     bad.LateCommitter,
@@ -77,7 +78,7 @@ def min_active(size: int) -> int:
 
 def scenario(seed: int) -> Scenario:
     """The scenario of that number."""
-    dice = random.Random(f"scenario {seed}")
+    dice = stream(f"scenario {seed}")
     size = dice.choice(SIZES)
     timing = dice.choices((DEVELOPMENT, QUICK, PRODUCTION), (5, 4, 2))[0]
     rows: set[int] = set()
@@ -117,6 +118,38 @@ def scenario(seed: int) -> Scenario:
         live=live,
         calm=calm,
         rows=frozenset(rows),
+    )
+
+
+def twin_scenario(seed: int) -> Scenario:
+    """Row 15 alone: two copies of one seat, sometimes three, among honest ones; in each round of
+    messages another partition into two sides, each copy on either side or both on one."""
+    dice = stream(f"twins {seed}")
+    size = dice.choice((3, 4, 4, 5, 6, 7))
+    timing = DEVELOPMENT
+    place = dice.randrange(size)
+    delta = timing.delta_ms
+    links = LinkPlan(
+        uniform(1, delta // 2),
+        waits=dice.random() < 0.5,
+        breaks=dice.random() < 0.5,
+        handshake_ms=delta,
+        reconnect_ms=delta,
+    )
+    start = timing.join_ms // 2
+    rounds = [0, start, start + delta, start + 2 * delta, start + 4 * delta, start + 8 * delta]
+    troubles = [Trouble(moment, split(dice, one_way=dice.random() < 0.15)) for moment in rounds]
+    return Scenario(
+        seed=seed,
+        size=size,
+        timing=timing,
+        min_active=min_active(size),
+        dishonest={place: twins(2 + (dice.random() < 0.2))},
+        links=links,
+        troubles=[*troubles, Trouble(start + 12 * delta, heal)],
+        chain=ChainPlan(finality_ms=timing.finality_ms),
+        start_within_ms=start // 2,
+        rows=frozenset({15}),
     )
 
 
@@ -273,7 +306,7 @@ def _crashes(
                 durable=dice.random() < 0.5,
                 down_ms=dice.choice([1, 50, 300, 2_000, None]),
                 journal=dice.choice([KEPT, KEPT, KEPT, LOST, STALE]),
-                image_write=0,
+                image_write=dice.randrange(at),
             )
         ]
         if dice.random() < 0.3:

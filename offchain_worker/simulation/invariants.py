@@ -211,9 +211,7 @@ class Watch:
             self.broken("V", f"{seat.place} computes an R that nobody can recompute")
         self._numbers_are_in(run.attempt.places, topic, numbers)
 
-    def _numbers_are_in(
-        self, places: tuple[int, ...], topic: bytes, numbers: list[bytes]
-    ) -> None:
+    def _numbers_are_in(self, places: tuple[int, ...], topic: bytes, numbers: list[bytes]) -> None:
         for place, number in zip(places, numbers, strict=True):
             if self._world.is_honest(place):
                 secrets = self._secrets.get((topic, place))

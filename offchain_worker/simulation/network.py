@@ -229,10 +229,7 @@ class Network:
                 if len(line.waiting) > QUEUE_MESSAGES:
                     self.disturb(line)
             return
-        if not self._plain:
-            copies = self._fate(data)
-        else:
-            copies = (data,)
+        copies = self._fate(data) if not self._plain else (data,)
         scheduler = self._scheduler
         for copy in copies:
             when = scheduler.now + self.plan.latency(self._dice)
@@ -242,9 +239,7 @@ class Network:
                 else:
                     when = line.last_b = max(when, line.last_b)
             scheduler.count += 1
-            heapq.heappush(
-                scheduler.heap, (when, scheduler.count, receiver.deliver, (line, copy))
-            )
+            heapq.heappush(scheduler.heap, (when, scheduler.count, receiver.deliver, (line, copy)))
         self.messages += 1
 
     def _fate(self, data: bytes) -> tuple[bytes, ...]:

@@ -14,7 +14,7 @@ from offchain_worker.coinflip.machine import CoinflipMachine
 from offchain_worker.simulation.chain import ChainPlan, ChainTiming
 from offchain_worker.simulation.clock import ClockFault
 from offchain_worker.simulation.network import LinkPlan, uniform
-from offchain_worker.simulation.seat import Crash
+from offchain_worker.simulation.seat import Crash, Seat
 
 if TYPE_CHECKING:
     from offchain_worker.simulation.adversary import Dishonest
@@ -55,7 +55,7 @@ QUICK = ChainTiming(
 )
 """Short rounds and many attempts: as many as there may be."""
 
-MakeDishonest = Callable[["World", int], Sequence["Dishonest"]]
+MakeDishonest = Callable[["World", int], Sequence["Seat | Dishonest"]]
 """(world, place) → the live seats behind that place's key; more than one: Twins."""
 
 

@@ -33,7 +33,7 @@ class Scheduler:
     def at(self, when: int, action: Action, *arguments: Any) -> None:
         """Have `action(*arguments)` run at `when`, at once when that has passed."""
         self.count += 1
-        due = when if when > self.now else self.now
+        due = max(self.now, when)
         heapq.heappush(self.heap, (due, self.count, action, arguments))
 
     def run(self, most_steps: int) -> None:

@@ -6,7 +6,6 @@ machine inside is the real one. A subclass that deviates in one method is a dish
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +26,14 @@ from offchain_worker.coinflip.effects import (
     Silenced,
     Success,
 )
-from offchain_worker.coinflip.envelope import Kind
 from offchain_worker.coinflip.evidence import Evidence
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
 from offchain_worker.coinflip.machine import CoinflipMachine
+from offchain_worker.coinflip.participation import Participation
 from offchain_worker.keys import KeyPair
 from offchain_worker.simulation import chain as on_chain
 from offchain_worker.simulation.clock import Clock, ClockFault
+from offchain_worker.simulation.dice import stream
 from offchain_worker.simulation.disk import Disk, TopicUnknown
 from offchain_worker.simulation.keyring import checked
 from offchain_worker.simulation.network import Line
@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     from offchain_worker.simulation.world import World
 
 KEPT, LOST, STALE = "kept", "lost", "stale"
+RESTARTS = {
+    KEPT: "restart with the journal",
+    LOST: "restart without a journal",
+    STALE: "restart with a stale journal",
+}
 BUNDLE = 17
 
 
@@ -71,15 +76,14 @@ class Crash:
 class Run:
     """One attempt that a seat takes part in."""
 
-    __slots__ = ("attempt", "index_of", "lines", "machine", "resumed", "topic")
+    __slots__ = ("attempt", "index_of", "lines", "machine", "topic")
 
-    def __init__(self, attempt: Attempt, machine: CoinflipMachine, resumed: bool) -> None:
+    def __init__(self, attempt: Attempt, machine: CoinflipMachine) -> None:
         self.attempt = attempt
         self.machine = machine
         self.topic = attempt.flip.topic
         self.lines: list[Line | None] = [None] * attempt.flip.size
         self.index_of = {place: index for index, place in enumerate(attempt.places)}
-        self.resumed = resumed
 
 
 class Seat:
@@ -107,7 +111,7 @@ class Seat:
         self.place = place
         self.ident = world.new_ident()
         self.keypair: KeyPair = world.keypairs[place]
-        self.dice = random.Random(world.dice.getrandbits(64))
+        self.dice = stream(world.dice.getrandbits(64))
         self.clock = Clock(world.t0, clock)
         self.disk = Disk(self.clock.read(world.t0) - 1_000_000)
         self.up = True
@@ -128,7 +132,7 @@ class Seat:
         self.sent = 0
         self.last_sent: bytes | None = None
         self._source: tuple[int, bytes] = -1, bytes(1)
-        self._released: set[bytes] = set()
+        self.participation: Participation | None = None
         self._crashes = [crash for crash in crashes if crash.at_write is not None]
         self._images: dict[int, Disk] = {}
         self._image_writes = {crash.image_write for crash in crashes if crash.journal == STALE}
@@ -164,9 +168,12 @@ class Seat:
         if not self.up or self.start_hash == start_hash:
             return
         self.start_hash = start_hash
-        self._released.clear()
         self._drop_run()
-        self._look_for_attempt(self.world.first_attempt(start_hash))
+        self.participation = Participation(self.world.attempts(start_hash), self.place)
+        self.participation.resume(
+            self.now, may_retry=self.disk.may_retry, expulsions=self.expulsions
+        )
+        self._look_for_attempt()
 
     def hear(self, event: on_chain.Event) -> None:
         """A finalized event; one that comes again changes nothing."""
@@ -195,55 +202,35 @@ class Seat:
 
     # Attempts
 
-    def _look_for_attempt(self, attempt: Attempt | None) -> None:
-        """Take part in the first attempt from this one on that is not over by our clock."""
-        while attempt is not None and attempt.schedule.end_ms <= self.now:
-            attempt = self.world.attempt_after(attempt, self.expulsions)
-        if attempt is None:
+    def _look_for_attempt(self) -> None:
+        """Take part in the attempt that is under way, or wait for the next one."""
+        participation = self.participation
+        if participation is None or self.anchored is not None:
             return
-        if attempt.schedule.start_ms > self.now:
-            self._later(attempt.schedule.start_ms, self._reach, attempt.flip.attempt)
-        else:
-            self._begin(attempt)
-
-    def _reach(self, number: int) -> None:
-        """s_a has come: the roster of attempt a is settled now."""
-        if self.start_hash is None or self.anchored is not None:
-            return
-        attempt: Attempt | None = self.world.first_attempt(self.start_hash)
-        while attempt is not None and attempt.flip.attempt < number:
-            attempt = self.world.attempt_after(attempt, self.expulsions)
+        attempt = participation.attempt
         if attempt is not None:
-            self._begin(attempt)
+            if attempt.schedule.start_ms > self.now:
+                self._later(attempt.schedule.start_ms, self._begin, attempt)
+            else:
+                self._begin(attempt)
+        elif participation.next_ms is not None:
+            self._later(participation.next_ms, self._reach, participation)
 
-    def permitted(self, attempt: Attempt) -> bool:
-        """The retry rule: whether an attempt is no free re-roll, as far as this seat knows.
-
-        For every earlier attempt it must have seen that no certificate came about: at the end of
-        that run, or, after a restart, by an echo(0) in its own journal.
-        """
-        earlier: Attempt | None = self.world.first_attempt(attempt.flip.start_block_hash)
-        while earlier is not None and earlier.flip.attempt < attempt.flip.attempt:
-            if not self._is_released(earlier.flip.topic):
-                return False
-            earlier = self.world.attempt_after(earlier, self.expulsions)
-        return True
-
-    def _is_released(self, topic: bytes) -> bool:
-        records = self.disk.records(topic)
-        if Kind.REVEAL in records:
-            return False
-        if topic in self._released:
-            return True
-        echo = records.get(Kind.ECHO)
-        return echo is not None and not any(echo.envelope[35:67])
+    def _reach(self, participation: Participation) -> None:
+        """s_a has come: the roster of attempt a is settled now."""
+        if self.participation is not participation or participation.next_ms is None:
+            return
+        participation.go_on(self.expulsions)
+        if participation.attempt is None:
+            self.world.count("too few members for a further attempt")
+        self._look_for_attempt()
 
     def _begin(self, attempt: Attempt) -> None:
         """Take part in an attempt, or take it up again after a restart."""
-        if self.place not in attempt.places or self.anchored is not None or self.run is not None:
+        participation = self.participation
+        if participation is None or participation.attempt is not attempt or self.run is not None:
             return
-        if not self.permitted(attempt):
-            self.world.count("retry refused")
+        if self.anchored is not None:
             return
         topic = attempt.flip.topic
         writes = self.disk.writes
@@ -251,10 +238,7 @@ class Seat:
             return
         try:
             secrets = self.disk.begin(
-                topic,
-                began_ms=attempt.schedule.start_ms,
-                up_since_ms=self.up_since,
-                generate=self.make_secrets,
+                topic, started_ms=attempt.schedule.start_ms, generate=self.make_secrets
             )
         except TopicUnknown:
             self.world.count("silent without journal")
@@ -264,13 +248,12 @@ class Seat:
             self._keep_image()
             if self._due_crash(self.disk.writes, durable=True):
                 return
-        records = self.disk.records(topic)
-        resumed = bool(records) or self.life > 0
-        machine = self.make_machine(attempt, secrets, resumed)
-        self.run = run = Run(attempt, machine, resumed)
+        cautious = attempt.schedule.start_ms < self.up_since
+        machine = self.make_machine(attempt, secrets, cautious)
+        self.run = run = Run(attempt, machine)
         if attempt.flip.attempt > 0:
             self.world.count("retry begun")
-        if resumed:
+        if cautious:
             self.world.count("resumed")
         self.world.watch.begins(self, run)
         self._do(run, machine.start(self.now))
@@ -286,18 +269,18 @@ class Seat:
         return FlipSecrets.generate(self.dice.randbytes)
 
     def make_machine(
-        self, attempt: Attempt, secrets: FlipSecrets, resumed: bool
+        self, attempt: Attempt, secrets: FlipSecrets, cautious: bool
     ) -> CoinflipMachine:
-        """The machine of an attempt; `resumed`: after a restart, when the journal may be stale."""
-        del resumed
+        """The machine of an attempt; cautious: the journal may have been set back meanwhile."""
         topic = attempt.flip.topic
         return self.world.scenario.machine(
             attempt.flip,
             self.keypair,
             secrets,
             attempt.schedule,
-            records=dict(self.disk.records(topic)),
+            records=self.disk.records(topic),
             proofs=self.disk.evidence(topic),
+            cautious=cautious,
             verify_signature=checked,
         )
 
@@ -323,24 +306,22 @@ class Seat:
 
     def _end(self, run: Run) -> None:
         """Tx has passed: note how the run ended, and look for the next attempt."""
-        machine = run.machine
+        machine, participation = run.machine, self.participation
         self.world.watch.ended(self, run)
-        if machine.may_retry:
-            self._released.add(run.topic)
+        may_retry = machine.may_retry
+        self.disk.conclude(run.topic, may_retry=may_retry)
         self._drop_run()
-        self._after(run)
-
-    def _after(self, run: Run) -> None:
-        if self.anchored is not None or isinstance(run.machine.outcome, Success):
-            return
-        if not self._is_released(run.topic):
-            self.world.count("no retry after a certificate or without a sign")
-            return
-        following = self.world.attempt_after(run.attempt, self.expulsions)
-        if following is None:
-            self.world.count("no further attempt")
-            return
-        self._later(following.schedule.start_ms, self._reach, following.flip.attempt)
+        if participation is None:
+            raise RuntimeError("a run belongs to a challenge")
+        participation.conclude(may_retry=may_retry)
+        if not isinstance(machine.outcome, Success):
+            if machine.has_certificate:
+                self.world.count("retry refused after a certificate")
+            elif not may_retry:
+                self.world.count("retry refused without a sign")
+            elif participation.next_ms is None:
+                self.world.count("no further attempt")
+        self._look_for_attempt()
 
     def _drop_run(self) -> None:
         run = self.run
@@ -350,7 +331,7 @@ class Seat:
 
     # The network
 
-    def opened_line(self, run: Run, line: Line, index: int) -> None:
+    def connect(self, run: Run, line: Line, index: int) -> None:
         """A connection stands: tell the machine."""
         run.lines[index] = line
         self._do(run, run.machine.connected(self.now, index))
@@ -367,7 +348,7 @@ class Seat:
         if older is not None and older is not line:
             run.lines[index] = None
             self.world.network.hang_up(older, self)
-        self.opened_line(run, line, index)
+        self.connect(run, line, index)
 
     def line_lost(self, line: Line) -> None:
         """A connection is gone."""
@@ -414,7 +395,7 @@ class Seat:
                 if not self._write(run, effect):
                     return
             else:
-                self._notice(run, effect)
+                self.notice(run, effect)
 
     def _write(self, run: Run, effect: Journal) -> bool:
         """Journal an envelope; False when the seat crashed over it."""
@@ -426,7 +407,8 @@ class Seat:
         self._keep_image()
         return not self._due_crash(disk.writes, durable=True)
 
-    def _notice(self, run: Run, effect: Effect) -> None:
+    def notice(self, run: Run, effect: Effect) -> None:
+        """Whatever is neither sent nor journalled."""
         if type(effect) is Seen:
             self._see(effect)
         elif isinstance(effect, Exit):
@@ -493,10 +475,7 @@ class Seat:
         if self.place in event.places and self.anchored is None:
             try:
                 secrets = self.disk.begin(
-                    event.topic,
-                    began_ms=event.opened_ms,
-                    up_since_ms=self.disk.created_ms,
-                    generate=self.make_secrets,
+                    event.topic, started_ms=event.opened_ms, generate=self.make_secrets
                 )
             except TopicUnknown:
                 return
@@ -523,7 +502,9 @@ class Seat:
         if not self.up:
             return
         world = self.world
-        world.count(f"crash, journal {crash.journal}")
+        if crash.at_write is not None:
+            when = "after" if crash.durable else "before"
+            world.count(f"crash {when} a write is durable")
         self._drop_run()
         self.up = False
         self.life += 1
@@ -531,6 +512,7 @@ class Seat:
             world.scheduler.at(world.scheduler.now + crash.down_ms, self._restart, crash)
 
     def _restart(self, crash: Crash) -> None:
+        self.world.count(RESTARTS[crash.journal])
         self.up = True
         self.up_since = self.now
         writes = self.disk.writes
@@ -540,7 +522,7 @@ class Seat:
         elif crash.journal == STALE and crash.image_write in self._images:
             self.disk = self._images[crash.image_write].image()
             self.disk.writes = writes
-        self._released.clear()
+        self.participation = None
         self.anchored = None
         self.opened = None
         self.expulsions = []

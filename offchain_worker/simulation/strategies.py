@@ -6,10 +6,11 @@ Each takes (world, place) and draws its own particulars from its dice unless giv
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from random import Random
 from typing import TYPE_CHECKING
 
 from offchain_worker.coinflip.attempts import Attempt
-from offchain_worker.coinflip.effects import Anchor
+from offchain_worker.coinflip.effects import Anchor, Effect
 from offchain_worker.coinflip.envelope import Kind
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
 from offchain_worker.simulation import chain as on_chain
@@ -24,6 +25,7 @@ from offchain_worker.simulation.adversary import (
     sign,
     without,
 )
+from offchain_worker.simulation.network import Line
 from offchain_worker.simulation.seat import Run
 
 if TYPE_CHECKING:
@@ -104,7 +106,9 @@ class LateCommitter(Dishonest):
             number = self.coalition.numbers.get((topic, index))
             if number is not None and self.world.watch.is_secret_of(topic, place, number):
                 self.world.watch.broken("U", f"{self.place} knew the number of {place} in time")
-        self.tell(attempt, self.others(attempt), commit_of(self, attempt, self.secrets_of(attempt)).raw)
+        self.tell(
+            attempt, self.others(attempt), commit_of(self, attempt, self.secrets_of(attempt)).raw
+        )
 
     def on_message(self, attempt: Attempt, place: int, data: bytes, new: list[Heard]) -> None:
         """Echo what others echo, reveal when others do."""
@@ -112,7 +116,9 @@ class LateCommitter(Dishonest):
         for one in new:
             if one.kind == Kind.ECHO and topic not in self._echoed and one.body != ZEROS:
                 self._echoed.add(topic)
-                self.tell(attempt, self.others(attempt), sign(self, attempt, Kind.ECHO, one.body).raw)
+                self.tell(
+                    attempt, self.others(attempt), sign(self, attempt, Kind.ECHO, one.body).raw
+                )
             elif one.kind == Kind.REVEAL:
                 body = self.secrets_of(attempt).reveal_body()
                 self.tell(attempt, [place], sign(self, attempt, Kind.REVEAL, body).raw)
@@ -129,7 +135,7 @@ class Copier(Dishonest):
     def on_message(self, attempt: Attempt, place: int, data: bytes, new: list[Heard]) -> None:
         """Copy, and replay."""
         for one in new:
-            if attempt.places[one.index % attempt.flip.size] == self._victim:
+            if attempt.places[one.member % attempt.flip.size] == self._victim:
                 self.world.touch(4)
                 copy = sign(self, attempt, Kind(one.kind), one.body)
                 self.tell(attempt, self.others(attempt), copy.raw)
@@ -245,7 +251,7 @@ class Forger(Deviant):
         kind = dice.choice(SIGNED)
         body = dice.randbytes(judge.BODY[kind])
         index = victim.to_bytes(2, "little")
-        real = [one for one in heard if one.index == victim]
+        real = [one for one in heard if one.member == victim]
         signature = dice.choice(real).raw[-64:] if real else dice.randbytes(64)
         forged = bytes([kind]) + run.topic + index + body + signature
         self.world.touch(11)
@@ -260,13 +266,8 @@ class Forger(Deviant):
         return out
 
 
-def false_proof(
-    challenge: int, attempt: int, pair: tuple[bytes, bytes], dice: object
-) -> bytes:
+def false_proof(challenge: int, attempt: int, pair: tuple[bytes, bytes], dice: Random) -> bytes:
     """Evidence over two envelopes that do not prove what it says, sometimes altered."""
-    import random as _random
-
-    assert isinstance(dice, _random.Random)  # noqa: S101
     first, second = pair
     if dice.random() < 0.3:
         at = dice.randrange(len(second))
@@ -286,7 +287,9 @@ def proof_of(
     """SCALE of a proof over two byte strings."""
     head = bytes([bad_reveal]) + challenge.to_bytes(8, "little") + attempt.to_bytes(4, "little")
     return head + b"".join(
-        (len(part) << 2 | (0 if len(part) < 64 else 1)).to_bytes(1 if len(part) < 64 else 2, "little")
+        (len(part) << 2 | (0 if len(part) < 64 else 1)).to_bytes(
+            1 if len(part) < 64 else 2, "little"
+        )
         + part
         for part in (first, second)
     )
@@ -304,12 +307,13 @@ def torsion(signature: bytes) -> bytes:
 class InventingAnchor(Deviant):
     """Row 12: anchors what never was: invented openings, missing echoes, other attempts."""
 
-    def _notice(self, run: Run, effect: object) -> None:
+    def notice(self, run: Run, effect: Effect) -> None:
+        """Act on R."""
         if isinstance(effect, Anchor):
             self.world.touch(12)
             for call in self.inventions(effect):
                 self.world.chain.submit(self.place, call)
-        super()._notice(run, effect)  # type: ignore[arg-type]
+        super().notice(run, effect)
 
     def inventions(self, effect: Anchor) -> Iterable[on_chain.AnchorCall]:
         """Anchors that differ from the true one somewhere."""
@@ -346,14 +350,15 @@ class SelectiveAbort(Deviant):
             return ()
         return without(data, run.machine.index, Kind.REVEAL)
 
-    def _notice(self, run: Run, effect: object) -> None:
+    def notice(self, run: Run, effect: Effect) -> None:
+        """Act on R."""
         if isinstance(effect, Anchor):
             if not self._wish(effect.result):
                 return
             self._liked[run.topic] = True
             for index, data in self._held.pop(run.topic, ()):
                 self.say(run, index, data)
-        super()._notice(run, effect)  # type: ignore[arg-type]
+        super().notice(run, effect)
 
 
 class GivesUp(Dishonest):
@@ -382,8 +387,9 @@ class Flooder(Deviant):
         super().__init__(world, place)
         self._left = messages
 
-    def opened_line(self, run: Run, line: object, index: int) -> None:
-        super().opened_line(run, line, index)  # type: ignore[arg-type]
+    def connect(self, run: Run, line: Line, index: int) -> None:
+        """Flood whoever connects."""
+        super().connect(run, line, index)
         self.world.scheduler.at(self.world.scheduler.now + 40, self.flood, run, index)
 
     def flood(self, run: Run, index: int) -> None:

@@ -72,6 +72,23 @@ class Trace:
         self.say(f"{seat.place} proves {what} of {run.attempt.places[evidence.offender]}")
 
 
+def describe_scenario(world: World) -> list[str]:
+    """What a run is made of, in a few lines."""
+    scenario = world.scenario
+    players = [
+        f"  {seat.place}: {'honest' if seat.honest else type(seat).__name__}"
+        for seat in world.seats
+    ]
+    return [
+        f"run {scenario.seed}: {scenario.size} members, {scenario.timing}",
+        *players,
+        f"crashes {dict(scenario.crashes)}",
+        f"clocks {dict(scenario.clocks)}",
+        f"chain {scenario.chain}",
+        f"troubles after ms {[trouble.at_ms for trouble in scenario.troubles]}",
+    ]
+
+
 def say_outcome(outcome: Outcome | None, run: Run) -> str:
     """An exit in words."""
     match outcome:

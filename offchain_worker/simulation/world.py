@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 
 from offchain_worker.coinflip.attempts import Attempt, Attempts, Expulsion
@@ -13,6 +13,7 @@ from offchain_worker.simulation import chain as on_chain
 from offchain_worker.simulation import keyring
 from offchain_worker.simulation.adversary import Coalition, Dishonest
 from offchain_worker.simulation.chain import Chain
+from offchain_worker.simulation.dice import stream
 from offchain_worker.simulation.invariants import Broken, Watch
 from offchain_worker.simulation.network import Network
 from offchain_worker.simulation.scenario import Scenario
@@ -46,6 +47,29 @@ class Report:
     world: World
 
 
+class SharedAttempts(Attempts):
+    """Remembers what was computed once: all seats ask the same."""
+
+    @cached_property
+    def _known(self) -> dict[tuple[bytes, tuple[Expulsion, ...]], Attempt | None]:
+        return {}
+
+    @cached_property
+    def _first(self) -> Attempt:
+        return super().first()
+
+    def first(self) -> Attempt:
+        """Attempt 0."""
+        return self._first
+
+    def after(self, attempt: Attempt, expulsions: Sequence[Expulsion]) -> Attempt | None:
+        """The attempt after one."""
+        key = attempt.flip.topic, tuple(expulsions)
+        if key not in self._known:
+            self._known[key] = super().after(attempt, expulsions)
+        return self._known[key]
+
+
 class World:
     """One run in the making.
 
@@ -58,7 +82,7 @@ class World:
     def __init__(self, scenario: Scenario, trace: Trace | None = None) -> None:
         self.scenario = scenario
         self.seed = scenario.seed
-        self.dice = random.Random(scenario.seed)
+        self.dice = stream(scenario.seed)
         self.trace = trace
         if trace is not None:
             trace.world = self
@@ -69,13 +93,12 @@ class World:
         self.rows: set[int] = set(scenario.rows)
         self._idents = 0
         self.keypairs = keyring.draw(self.dice, scenario.size)
-        stream = self.dice.getrandbits
-        self.network = Network(self.scheduler, scenario.links, random.Random(stream(64)))
+        self.network = Network(self.scheduler, scenario.links, stream(self.dice.getrandbits(64)))
         self.chain = Chain(
             self.scheduler,
             scenario.timing,
             scenario.chain,
-            random.Random(stream(64)),
+            stream(self.dice.getrandbits(64)),
             [pair.public for pair in self.keypairs],
             scenario.min_active,
             keyring.checked,
@@ -84,10 +107,8 @@ class World:
         self.chain.on_anchor = self.watch.anchored
         self.chain.on_fraud = self.watch.fraud
         self._attempts: dict[bytes, Attempts] = {}
-        self._first: dict[bytes, Attempt] = {}
-        self._following: dict[tuple[bytes, tuple[Expulsion, ...]], Attempt | None] = {}
         self._seen_topics: set[bytes] = set()
-        self.coalition = Coalition(self, random.Random(stream(64)))
+        self.coalition = Coalition(self, stream(self.dice.getrandbits(64)))
         self.seats: list[Seat | Dishonest] = []
         self.honest_seats: list[Seat] = []
         for place in range(scenario.size):
@@ -145,31 +166,12 @@ class World:
         """A row of coinflip.md §9 was really put to the test."""
         self.rows.add(row)
 
-    def first_attempt(self, start_hash: bytes) -> Attempt:
-        """Attempt 0 of a challenge with that start block."""
-        found = self._first.get(start_hash)
-        if found is None:
-            found = self._first[start_hash] = self._attempts_of(start_hash).first()
-        return found
-
-    def attempt_after(
-        self, attempt: Attempt, expulsions: Sequence[Expulsion]
-    ) -> Attempt | None:
-        """The attempt after one, as far as a seat knows of expulsions."""
-        key = attempt.flip.topic, tuple(expulsions)
-        if key not in self._following:
-            attempts = self._attempts_of(attempt.flip.start_block_hash)
-            found = attempts.after(attempt, expulsions)
-            self._following[key] = found
-            if found is not None and len(found.places) < len(attempt.places):
-                self.count("later roster without the expelled")
-        return self._following[key]
-
-    def _attempts_of(self, start_hash: bytes) -> Attempts:
+    def attempts(self, start_hash: bytes) -> Attempts:
+        """The attempts of a challenge with that start block; shared, since all compute the same."""
         found = self._attempts.get(start_hash)
         if found is None:
             timing = self.timing
-            found = self._attempts[start_hash] = Attempts(
+            found = self._attempts[start_hash] = SharedAttempts(
                 genesis=self.chain.genesis,
                 challenge_id=self.chain.challenge_id,
                 start_block_hash=start_hash,
@@ -191,6 +193,8 @@ class World:
         topic = attempt.flip.topic
         if topic not in self._seen_topics:
             self._seen_topics.add(topic)
+            if len(attempt.places) < self.scenario.size:
+                self.count("later roster without the expelled")
             self.coalition.hear_of(attempt)
         self.network.join(seat, topic)
 
