@@ -81,6 +81,9 @@ from offchain_worker.coinflip.schedule import Schedule
 from offchain_worker.coinflip.topic import Flip
 from offchain_worker.keys import KeyPair, verify
 
+NEVER = 1 << 62
+"""Later than any time in ms."""
+
 KEPT_VARIANTS = 2
 """Different bodies of one kind kept for one member: two are a proof, more prove nothing new."""
 
@@ -172,6 +175,15 @@ class CoinflipMachine:
         self._verify = verify_signature
         self._now = schedule.start_ms
         self._next_pull = schedule.start_ms + schedule.delta_ms
+        self._ends = (
+            schedule.commit_end_ms,
+            schedule.echo_end_ms,
+            schedule.reveal_end_ms,
+            schedule.end_ms,
+        )
+        self._due = schedule.start_ms
+        self._changed = True
+        self._certified = False
         self._members = [_Member() for _ in flip.roster]
         self._links: dict[int, _Link] = {}
         self._anchored = False
@@ -267,14 +279,7 @@ class CoinflipMachine:
         """When `tick` is due; None once the run is over."""
         if self.finished:
             return None
-        schedule = self.schedule
-        ends = (
-            schedule.commit_end_ms,
-            schedule.echo_end_ms,
-            schedule.reveal_end_ms,
-            schedule.end_ms,
-        )
-        due = [end for end in ends if end > self._now]
+        due = [end for end in self._ends if end > self._now]
         if self._lacking():
             due.append(max(self._next_pull, self._now + 1))
         return min(due)
@@ -294,7 +299,10 @@ class CoinflipMachine:
     def has_certificate(self) -> bool:
         """Whether I hold all members' echoes of my root."""
         root = self.root
-        return root is not None and all(root in member.echoes for member in self._members)
+        if not self._certified and root is not None:
+            # Once complete it stays so: no echo is ever forgotten.
+            self._certified = all(root in member.echoes for member in self._members)
+        return self._certified
 
     @property
     def may_retry(self) -> bool:
@@ -353,11 +361,18 @@ class CoinflipMachine:
     # Progress
 
     def _clock(self, now_ms: int) -> None:
-        self._now = max(self._now, now_ms)
-        self._advance()
+        if now_ms > self._now:
+            self._now = now_ms
+        if self._changed or self._now >= self._due:
+            self._advance()
 
     def _advance(self) -> None:
-        """Do whatever what I know and the time allow."""
+        """Do whatever what I know and the time allow.
+
+        Called when what I know has changed (`_changed`) or an instant has come at which time alone
+        makes a difference (`_due`).
+        """
+        self._changed = False
         if self._may_commit():
             self._act(Kind.COMMIT, self._secrets.commit_body(self.flip.topic, self._keypair.public))
         if self._may_echo():
@@ -374,11 +389,15 @@ class CoinflipMachine:
         self._judge()
         if self._now >= self._next_pull and not self.finished:
             self._next_pull = self._now + self.schedule.delta_ms
+            lacking = self._lacking()
             for peer, link in self._links.items():
                 if link.connected:
-                    self._pull(peer)
+                    if lacking is not None:
+                        self._send(peer, lacking)
                     if self._differs(peer):
                         self._ask_vector(peer)
+        due = [end for end in self._ends if end > self._now]
+        self._due = min(*due, max(self._next_pull, self._now + 1)) if due else NEVER
 
     def _echo(self) -> None:
         vector = [member.commits[0] for member in self._members]
@@ -444,6 +463,7 @@ class CoinflipMachine:
         """Sign, journal, then send: the one place where I sign anything."""
         envelope = SignedEnvelope.sign(kind, self.flip.topic, self.index, body, self._keypair)
         self._own[kind] = envelope
+        self._changed = True
         self._out.append(Journal(envelope, support))
         self._keep_own(envelope)
         self._broadcast(envelope)
@@ -506,6 +526,7 @@ class CoinflipMachine:
             case Pong():
                 if message.nonce == self._own_nonce:
                     self._unanswered.discard(peer)
+                    self._changed = True
                 self._out.append(PongHeard(peer, message.nonce))
                 self._confirm(peer, "pong", message.nonce, message.confirmation)
             case BulkRequest():
@@ -516,7 +537,8 @@ class CoinflipMachine:
             case BulkData():
                 link.bulk_expected -= len(message.data)
                 self._out.append(BulkHeard(peer, len(message.data)))
-        self._advance()
+        if self._changed:
+            self._advance()
 
     def _accept(self, peer: int, envelope: SignedEnvelope) -> None:
         """Take in a signed envelope, whoever relayed it."""
@@ -526,6 +548,7 @@ class CoinflipMachine:
         member = self._members[envelope.index]
         if not self._is_news(member, envelope) or not self._verified(peer, envelope):
             return
+        self._changed = True
         if envelope.kind is Kind.COMMIT:
             self._accept_commit(member, envelope)
         elif envelope.kind is Kind.ECHO:
@@ -633,6 +656,7 @@ class CoinflipMachine:
 
     def _silence(self, kind: Kind) -> None:
         self.silenced = True
+        self._changed = True
         self._out.append(Silenced(kind))
 
     def _accept_evidence(self, peer: int, proof: bytes) -> None:
@@ -652,6 +676,7 @@ class CoinflipMachine:
         if evidence.id in self.evidence:
             return
         self.evidence[evidence.id] = evidence
+        self._changed = True
         self._out.append(Found(evidence))
         self._broadcast(EvidenceMessage(evidence.encoded), source)
 
@@ -725,11 +750,13 @@ class CoinflipMachine:
     # Bounds
 
     def _link(self, peer: int) -> _Link:
-        if not 0 <= peer < self.flip.size or peer == self.index:
-            raise ValueError(f"{peer} is no peer of member {self.index}")
-        if peer not in self._links:
-            self._links[peer] = _Link(Credit(self.flip.size, self.schedule.delta_ms, self._now))
-        return self._links[peer]
+        link = self._links.get(peer)
+        if link is None:
+            if not 0 <= peer < self.flip.size or peer == self.index:
+                raise ValueError(f"{peer} is no peer of member {self.index}")
+            link = _Link(Credit(self.flip.size, self.schedule.delta_ms, self._now))
+            self._links[peer] = link
+        return link
 
     def _cost(self, peer: int, message: Message, data: bytes) -> int:
         if isinstance(message, BulkData):
@@ -771,9 +798,12 @@ class CoinflipMachine:
             self._out.append(Send(peer, encode(message, self.flip, self.index)))
 
     def _broadcast(self, message: Message, source: int | None = None) -> None:
+        if self.finished:
+            return
+        data = encode(message, self.flip, self.index)
         for peer, link in self._links.items():
             if link.connected and peer != source:
-                self._send(peer, message)
+                self._out.append(Send(peer, data))
 
     def _effects(self) -> list[Effect]:
         effects, self._out = self._out, []
