@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ZERO_ROOT = bytes(32)
 BUNDLE = 17
+SHORT = 67
+"""Bytes of a message that holds no secret: its header and fewer than 32 more."""
 MOST_SENT_PER_PEER = 1_500
 """Messages that an honest seat sends to one peer in one attempt, whatever the peer does: what its
 credit pays for (coinflip.credit) with n = 10 and the longest attempt stays below."""
@@ -118,15 +120,18 @@ class Watch:
         world = self._world
         if world.trace is not None:
             world.trace.sent(seat, run, data)
+        kind = data[0]
+        if run.left.get(kind) is data or len(data) < SHORT:
+            return
         secrets = self._secrets.get((run.topic, seat.place))
         if secrets is None:
             self.broken("F", f"{seat.place} speaks in a topic without secrets on disk")
         for needle in secrets.hidden:
             if needle in data:
                 self.broken("S", f"{seat.place} sends w or its audit key")
-        kind = data[0]
         if kind in judge.BODY:
             self._own(seat, run, data)
+            run.left[kind] = data
         elif kind == BUNDLE:
             for raw in split_bundle(data):
                 if raw[33:35] == data[33:35]:

@@ -76,13 +76,15 @@ class Crash:
 class Run:
     """One attempt that a seat takes part in."""
 
-    __slots__ = ("attempt", "index_of", "lines", "machine", "topic")
+    __slots__ = ("attempt", "index_of", "left", "lines", "machine", "topic")
 
     def __init__(self, attempt: Attempt, machine: CoinflipMachine) -> None:
         self.attempt = attempt
         self.machine = machine
         self.topic = attempt.flip.topic
         self.lines: list[Line | None] = [None] * attempt.flip.size
+        self.left: dict[int, bytes] = {}
+        """Own signed envelopes that the watch has seen leave, by kind."""
         self.index_of = {place: index for index, place in enumerate(attempt.places)}
 
 
@@ -108,6 +110,9 @@ class Seat:
         clock: ClockFault | None = None,
     ) -> None:
         self.world = world
+        self._scheduler = world.scheduler
+        self._transmit = world.network.transmit
+        self._trace = world.trace
         self.place = place
         self.ident = world.new_ident()
         self.keypair: KeyPair = world.keypairs[place]
@@ -148,8 +153,8 @@ class Seat:
     @property
     def now(self) -> int:
         """What its clock shows, ms since 1970."""
-        clock = self.clock
-        return self.world.scheduler.now if clock.right else clock.read(self.world.scheduler.now)
+        clock, now = self.clock, self._scheduler.now
+        return now if clock.right else clock.read(now)
 
     def _later(self, shown_ms: int, action: Action, *arguments: Any) -> None:
         """Have a method run when the clock shows that much, unless this process dies before."""
@@ -347,7 +352,7 @@ class Seat:
         older = run.lines[index]
         if older is not None and older is not line:
             run.lines[index] = None
-            self.world.network.hang_up(older, self)
+            self.world.network.hang_up(older, self, displaced=True)
         self.connect(run, line, index)
 
     def line_lost(self, line: Line) -> None:
@@ -369,19 +374,22 @@ class Seat:
         index = run.index_of[sender.place]
         if run.lines[index] is not line:
             return
-        if self.world.trace is not None:
-            self.world.trace.arrived(self, run, index, data)
+        if self._trace is not None:
+            self._trace.arrived(self, run, index, data)
         self._source = index, data
-        self._do(run, run.machine.received(self.now, index, data))
+        clock, now = self.clock, self._scheduler.now
+        effects = run.machine.received(now if clock.right else clock.read(now), index, data)
+        if effects:
+            self._do(run, effects)
 
     def send(self, run: Run, index: int, line: Line, data: bytes) -> None:
         """Send one message; what leaves an honest seat is looked at by the invariants."""
         del index
-        if data is not self.last_sent:
+        if data is not self.last_sent and self.honest:
             self.last_sent = data
             self.world.watch.sent(self, run, data)
         self.sent += 1
-        self.world.network.transmit(line, self, data)
+        self._transmit(line, self, data)
 
     # Effects
 
@@ -410,7 +418,9 @@ class Seat:
     def notice(self, run: Run, effect: Effect) -> None:
         """Whatever is neither sent nor journalled."""
         if type(effect) is Seen:
-            self._see(effect)
+            source, data = self._source
+            if data[0] == BUNDLE:
+                self._pulled(effect, source)
         elif isinstance(effect, Exit):
             self.outcomes[run.attempt.flip.attempt] = effect.outcome
             self.world.watch.exited(self, run, effect.outcome)
@@ -434,14 +444,11 @@ class Seat:
             self.silenced = True
             self.world.count("silenced")
 
-    def _see(self, effect: Seen) -> None:
-        source, data = self._source
-        if effect.member != source or data[0] == BUNDLE:
-            count, kind = self.world.count, effect.kind.name.lower()
-            if data[0] == BUNDLE:
-                count(f"pulled {kind}")
-                if effect.member != source:
-                    count(f"relayed {kind} used")
+    def _pulled(self, effect: Seen, source: int) -> None:
+        kind = effect.kind.name.lower()
+        self.world.count(f"pulled {kind}")
+        if effect.member != source:
+            self.world.count(f"relayed {kind} used")
 
     # Towards the chain
 

@@ -383,7 +383,7 @@ class Silent(Dishonest):
 class Flooder(Deviant):
     """Rows 22, 23: plays along, and besides sends far too much of everything."""
 
-    def __init__(self, world: World, place: int, messages: int = 500) -> None:
+    def __init__(self, world: World, place: int, messages: int = 300) -> None:
         super().__init__(world, place)
         self._left = messages
 
