@@ -44,6 +44,7 @@ KINDS: tuple[type[Deviant | Dishonest], ...] = (
     bad.SelectiveAbort,
     bad.GivesUp,
     bad.Silent,
+    bad.ExpelledNearStart,
     bad.Flooder,
     bad.Chaos,
     bad.Chaos,
@@ -102,6 +103,7 @@ def scenario(seed: int) -> Scenario:
         clocks.pop(place, None)
         dishonest[place] = twins(2 + (dice.random() < 0.3))
         troubles = [*troubles, *_split_twins(dice, timing)]
+        calm = False
     calm = calm and not crashes and not clocks and chain_calm
     live = calm and not dishonest
     return Scenario(

@@ -49,6 +49,7 @@ RESTARTS = {
     STALE: "restart with a stale journal",
 }
 BUNDLE = 17
+BUNDLES = bytes([BUNDLE])
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ class Seat:
         self._scheduler = world.scheduler
         self._transmit = world.network.transmit
         self._trace = world.trace
+        self._calm = world.scenario.calm
         self.place = place
         self.ident = world.new_ident()
         self.keypair: KeyPair = world.keypairs[place]
@@ -376,6 +378,8 @@ class Seat:
             return
         if self._trace is not None:
             self._trace.arrived(self, run, index, data)
+        if self._calm and (data[:1] == BUNDLES or not sender.honest):
+            self.world.watch.arrived(self, run, data)
         self._source = index, data
         clock, now = self.clock, self._scheduler.now
         effects = run.machine.received(now if clock.right else clock.read(now), index, data)
@@ -460,7 +464,7 @@ class Seat:
             return
         openings = tuple((one.z, one.salt, one.x) for one in effect.openings)
         call = on_chain.AnchorCall(effect.attempt, openings, effect.echoes)
-        world.chain.submit(self.place, call)
+        self._submit(call)
         again = self.now + 2 * timing.block_ms + timing.finality_ms
         self._later(again, self.anchor, effect)
 
@@ -473,7 +477,7 @@ class Seat:
         """Report a fraud unless the chain shows that its maker is expelled already."""
         if any(one.place == offender for one in self.expulsions) or not tries:
             return
-        self.world.chain.submit(self.place, on_chain.ReportCall(proof))
+        self._submit(on_chain.ReportCall(proof))
         timing = self.world.timing
         again = self.now + 3 * timing.block_ms + timing.finality_ms
         self._later(again, self.report, offender, proof, tries - 1)
@@ -488,7 +492,11 @@ class Seat:
                 return
             self.world.watch.began(self, event.topic, secrets)
             seal = secrets.audit_seal(event.topic, self.keypair.public)
-            self.world.chain.submit(self.place, on_chain.CommitCall(seal))
+            self._submit(on_chain.CommitCall(seal))
+
+    def _submit(self, call: on_chain.Call) -> None:
+        self.world.watch.called(self, call)
+        self.world.chain.submit(self.place, call)
 
     # Crashes
 

@@ -372,6 +372,32 @@ class GivesUp(Dishonest):
         self.tell(attempt, [place], sign(self, attempt, Kind.ECHO, ZEROS).raw)
 
 
+class ExpelledNearStart(Dishonest):
+    """Rows 24, 25: gives up, and has itself expelled just when the next roster is settled."""
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """Report oneself around s_a − 2 blocks − finality of the next attempt."""
+        timing, following = self.world.timing, attempt.schedule.following(attempt.flip.topic)
+        settled = following.start_ms - 2 * timing.block_ms - timing.finality_ms
+        self.world.touch(24)
+        offset = self.dice.choice(
+            [-timing.block_ms, -1, 0, 1, timing.block_ms, 3 * timing.block_ms]
+        )
+        self.at(settled + offset, self.report, attempt)
+
+    def on_line(self, attempt: Attempt, place: int) -> None:
+        """Nobody shall get a certificate."""
+        self.tell(attempt, [place], sign(self, attempt, Kind.ECHO, ZEROS).raw)
+
+    def report(self, attempt: Attempt) -> None:
+        """Two commits, signed for nobody but the chain."""
+        flip = attempt.flip
+        lives = [FlipSecrets.generate(self.dice.randbytes) for _ in range(2)]
+        first, second = (commit_of(self, attempt, life).raw for life in lives)
+        proof = proof_of(flip.challenge_id, flip.attempt, first, second, bad_reveal=False)
+        self.call(on_chain.ReportCall(proof))
+
+
 class Silent(Dishonest):
     """Row 8: takes no part at all."""
 
@@ -475,8 +501,10 @@ class Chaos(Dishonest):
         """One thing against the rules."""
         dice, heard = self.dice, self.coalition.heard[attempt.flip.topic]
         some = self.some(attempt)
-        choice = dice.randrange(8)
-        if choice == 0:
+        choice = dice.randrange(9)
+        if choice == 8:
+            self.betray(attempt, some)
+        elif choice == 0:
             self.world.touch(1)
             self.tell(attempt, some, commit_of(self, attempt, dice.choice(self._lives)).raw)
         elif choice == 1:
@@ -506,6 +534,16 @@ class Chaos(Dishonest):
             self.ask(attempt, some, dice.choice(SIGNED))
         else:
             self.spread(attempt, some)
+
+    def betray(self, attempt: Attempt, places: Sequence[int]) -> None:
+        """Blame a friend, or oneself, truly."""
+        found = self.coalition.contradictions(attempt.flip.topic)
+        if found:
+            pair = self.dice.choice(found)
+            flip = attempt.flip
+            proof = proof_of(flip.challenge_id, flip.attempt, *pair, bad_reveal=False)
+            self.accuse(attempt, places, proof)
+            self.call(on_chain.ReportCall(proof))
 
     def hear(self, event: on_chain.Event) -> None:
         """Commit to the fallback, or not, or to nothing real."""
