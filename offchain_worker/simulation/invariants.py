@@ -388,9 +388,10 @@ class Watch:
     def _split_echoes(self, topic: bytes, root: bytes) -> None:
         """A certificate stands, and somebody told an honest seat another root."""
         for (where, honest, place, kind), bodies in self._acts.items():
-            if where == topic and kind == judge.ECHO and any(body != root for body in bodies):
-                if (topic, place) not in self._found:
-                    self.broken("C", f"{place} told {honest} another root than the certified one")
+            if (where, kind) != (topic, judge.ECHO) or (topic, place) in self._found:
+                continue
+            if any(body != root for body in bodies):
+                self.broken("C", f"{place} told {honest} another root than the certified one")
 
     def _unpunished(self) -> None:
         if "cut off for flooding" in self._world.counts:

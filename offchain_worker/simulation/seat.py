@@ -95,8 +95,7 @@ class Seat:
     Attributes:
         place: in the start roster.
         honest: whether it follows the rules; a deviating subclass says False.
-        outcomes: attempt → the exit of its run.
-        events: everything worth asserting that its machines reported, for tests.
+        outcomes, exit_ms: attempt → the exit of its run, and when that was, in virtual time.
     """
 
     honest = True
@@ -126,6 +125,7 @@ class Seat:
         self.up_since = self.disk.created_ms
         self.run: Run | None = None
         self.outcomes: dict[int, Outcome] = {}
+        self.exit_ms: dict[int, int] = {}
         self.evidence: dict[bytes, Evidence] = {}
         self.refusals: Counter[str] = Counter()
         self.silenced = False
@@ -427,6 +427,7 @@ class Seat:
                 self._pulled(effect, source)
         elif isinstance(effect, Exit):
             self.outcomes[run.attempt.flip.attempt] = effect.outcome
+            self.exit_ms[run.attempt.flip.attempt] = self._scheduler.now
             self.world.watch.exited(self, run, effect.outcome)
         elif isinstance(effect, Found):
             self.evidence[effect.evidence.id] = effect.evidence

@@ -329,36 +329,54 @@ class InventingAnchor(Deviant):
         yield on_chain.AnchorCall(judge.FALLBACK, true, effect.echoes)
 
 
-class SelectiveAbort(Deviant):
-    """Row 17: reveals only when R is to its liking, and never lets others reveal for it."""
+def low_bit(result: bytes) -> bool:
+    """A wish that a random R fulfils half of the time."""
+    return bool(result[0] & 1)
 
-    def __init__(
-        self, world: World, place: int, wish: Callable[[bytes], bool] | None = None
-    ) -> None:
+
+class SelectiveAbort(Deviant):
+    """Row 17: holds its reveal back until the coalition knows R, and for good if it dislikes R."""
+
+    def __init__(self, world: World, place: int, wish: Callable[[bytes], bool] = low_bit) -> None:
         super().__init__(world, place)
-        self._wish = wish if wish is not None else lambda result: bool(result[0] & 1)
-        self._liked: dict[bytes, bool] = {}
-        self._held: dict[bytes, list[tuple[int, bytes]]] = {}
+        self._wish = wish
+        self._held: dict[bytes, dict[int, bytes]] = {}
+        self._liked: set[bytes] = set()
 
     def alter(self, run: Run, index: int, data: bytes) -> Iterable[bytes]:
         """Hold the reveal back until R is known and liked."""
-        if self._liked.get(run.topic):
+        if run.topic in self._liked:
             return (data,)
         if own_of(data, run.machine.index) is Kind.REVEAL:
             self.world.touch(17)
-            self._held.setdefault(run.topic, []).append((index, data))
+            self._held.setdefault(run.topic, {})[index] = data
+            self.coalition.learn(data)
+            self.world.scheduler.at(self.world.scheduler.now, self.consider, run)
             return ()
         return without(data, run.machine.index, Kind.REVEAL)
 
-    def notice(self, run: Run, effect: Effect) -> None:
-        """Act on R."""
-        if isinstance(effect, Anchor):
-            if not self._wish(effect.result):
-                return
-            self._liked[run.topic] = True
-            for index, data in self._held.pop(run.topic, ()):
+    def deliver(self, line: Line, data: bytes) -> None:
+        """Whatever arrives may be the last number that was missing."""
+        super().deliver(line, data)
+        if self.run is not None and self.run.topic in self._held:
+            self.consider(self.run)
+
+    def anchor(self, effect: Anchor) -> None:
+        """Anchor only what is liked."""
+        if self._wish(effect.result):
+            super().anchor(effect)
+
+    def consider(self, run: Run) -> None:
+        """Compute R from what all friends know; reveal if it is liked."""
+        root, size, topic = run.machine.root, run.attempt.flip.size, run.topic
+        numbers = [self.coalition.numbers.get((topic, index)) for index in range(size)]
+        known = [number for number in numbers if number is not None]
+        if topic in self._liked or root is None or len(known) < size:
+            return
+        if self._wish(judge.result_of(topic, root, known)):
+            self._liked.add(topic)
+            for index, data in self._held.pop(topic, {}).items():
                 self.say(run, index, data)
-        super().notice(run, effect)
 
 
 class GivesUp(Dishonest):
