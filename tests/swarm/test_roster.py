@@ -464,6 +464,8 @@ async def test_a_line_whose_queue_is_full_is_given_up() -> None:
     class Deaf:
         """A channel that takes nothing and says nothing."""
 
+        error = None
+
         async def send(self, _type: int, _body: bytes) -> None:
             await trio.sleep_forever()
 
@@ -473,7 +475,7 @@ async def test_a_line_whose_queue_is_full_is_given_up() -> None:
         async def __anext__(self) -> Any:
             await trio.sleep_forever()
 
-    line = _Line(cast(Any, Deaf()))
+    line = _Line(cast(Any, Deaf()), lambda _size: None)
 
     async def receive(_data: bytes, _arrived: float) -> None:
         raise AssertionError("nothing arrives")
