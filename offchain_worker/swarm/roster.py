@@ -19,8 +19,8 @@ carries more than `MAX_STRAYS` messages for no channel. Of what is refused, a me
 costs at most 1 ms of a core beyond its decryption, in frames of 64 KiB as in small ones, since
 nothing is looked at after the cut. No more than `INCOMING_BYTES`, one frame and one read wait in
 memory for each connection. Then the peer is barred for `BAR_S`, doubling up to `MAX_BAR_S`: a
-fellow that floods again and again is cut a dozen times in a flip of eight minutes. What was refused is
-counted by peer and reason (`Attended.statistics`) and told once for each (`Refused`).
+fellow that floods again and again is cut a dozen times in a flip of eight minutes. What was refused
+is counted by peer and reason (`Attended.statistics`) and told once for each (`Refused`).
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ MAX_FRAME = MAX_MESSAGE_BYTES + 1_024
 
 INCOMING_BYTES = 128 * 1_024
 """What waits at most on a connection for its machine; then nothing is read from it."""
-MAX_STRAYS = 1_024
-"""Keep-alives and messages for no channel on one connection: more than an hour of the former."""
+MAX_STRAYS = 256
+"""Keep-alives and messages for no channel on one connection: the former for twenty minutes."""
 BAR_S = 1.0
 MAX_BAR_S = 60.0
 """How long a peer that was cut off is kept out: first, and at most."""
@@ -247,6 +247,8 @@ class _Line:
                         self.close("it sent a message of an unknown type", cut_off=True)
                         break
                     await receive(incoming.body, incoming.arrived)
+                    if self._scope.cancel_called:
+                        break
                 nursery.cancel_scope.cancel()
         error = self.channel.error
         if error is not None:
@@ -348,19 +350,25 @@ class _Meeting:
     ) -> None:
         """Feed the machine and carry out what it asks for; after `close`, do nothing.
 
-        `step` is an input of the machine, called with the time and `arguments`.
+        `step` is an input of the machine, called with the time and `arguments`. It is a checkpoint
+        only if it has to wait: it is called for each message.
         """
-        async with self._lock:
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+        try:
             if self._closed:
                 return
-            try:
-                for effect in step(self._clock_ms(), *arguments):
-                    await self._carry_out(effect, arrived)
-            except Exception as error:
-                # Raised again by `run`, in its own task: this one may be that of an incoming
-                # connection, where it would end the listener for all runs.
-                self.failure = self.failure or error
-                self.scope.cancel()
+            for effect in step(self._clock_ms(), *arguments):
+                await self._carry_out(effect, arrived)
+        except Exception as error:
+            # Raised again by `run`, in its own task: this one may be that of an incoming
+            # connection, where it would end the listener for all runs.
+            self.failure = self.failure or error
+            self.scope.cancel()
+        finally:
+            self._lock.release()
 
     async def attend(self, peer: int, channel: Channel) -> None:
         """Use `channel` as the line to `peer` until either side ends it.
