@@ -18,7 +18,7 @@ from offchain_worker.coinflip.journal import JournalConflict, Record
 from offchain_worker.coinflip.machine import CoinflipMachine
 from offchain_worker.coinflip.schedule import Schedule, Timing
 from offchain_worker.coinflip.topic import Flip
-from offchain_worker.hypercore.connection import open_connection
+from offchain_worker.hypercore.connection import Channel, open_connection
 from offchain_worker.keys import KeyPair
 from offchain_worker.swarm.roster import (
     ENVELOPE,
@@ -75,6 +75,39 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
         await trio.lowlevel.checkpoint()
 
 
+class Labelled(trio.abc.HalfCloseableStream):
+    """A stream from a stated source address; it can stop taking what is written to it."""
+
+    def __init__(self, inner: Any, source: str = "") -> None:
+        self.inner = inner
+        self.source = source
+        self.stuck = False
+        self.closed = False
+
+    async def send_all(self, data: Any) -> None:
+        if self.stuck:
+            await trio.sleep_forever()
+        await self.inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> Any:
+        return await self.inner.receive_some(max_bytes)
+
+    async def send_eof(self) -> None:
+        await self.inner.send_eof()
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await self.inner.aclose()
+
+
+def source_of_label(stream: trio.abc.Stream) -> str | None:
+    """The source of a `Labelled` stream; others are not limited."""
+    return (stream.source or None) if isinstance(stream, Labelled) else None
+
+
 async def in_place(call: Callable[..., None], *arguments: object) -> None:
     call(*arguments)
     await trio.lowlevel.checkpoint()
@@ -95,7 +128,8 @@ class World:
         self.secrets = [FlipSecrets.generate(source.randbytes) for _ in self.pairs]
         self.events: list[list[Any]] = [[] for _ in self.pairs]
         self.dialled = 0
-        self.streams: list[trio.abc.Stream] = []
+        self.streams: list[Labelled] = []
+        self.swarms: dict[int, SessionSwarm] = {}
 
     def clock_ms(self) -> int:
         return int(trio.current_time() * 1_000)
@@ -106,9 +140,14 @@ class World:
         listener = self.listeners.get(address.port)
         if listener is None:
             raise ConnectionRefusedError("nobody listens there")
-        near, far = trio.testing.memory_stream_pair()
-        listener.push.send_nowait(far)
-        self.streams.append(near)
+        return self.connect(address.port)
+
+    def connect(self, index: int, source: str = "", *, lockstep: bool = False) -> Labelled:
+        """A connection to a member, from a source address. In lockstep nothing is buffered."""
+        pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
+        near, far = (Labelled(stream, source) for stream in pair())
+        self.listeners[index].push.send_nowait(far)
+        self.streams += [near, far]
         return near
 
     @asynccontextmanager
@@ -122,7 +161,9 @@ class World:
                 limits=SwarmLimits(**changes),
                 clock_ms=self.clock_ms,
                 blocking=in_place,
+                source=source_of_label,
             ) as swarm:
+                self.swarms[index] = swarm
                 yield swarm
         finally:
             self.listeners.pop(index, None)
@@ -164,10 +205,10 @@ async def run_all(world: World, members: Sequence[int], **changes: Any) -> dict[
 
 @asynccontextmanager
 async def intruder(
-    world: World, index: int, target: int
-) -> AsyncIterator[tuple[Any, Callable[[Any], bytes]]]:
+    world: World, index: int, target: int, **changes: Any
+) -> AsyncIterator[tuple[Channel, Callable[[Any], bytes]]]:
     """A roster key in foreign hands: a raw channel of the run to member `target`."""
-    stream = await world.dial(world.addresses[target])
+    stream = world.connect(target, **changes)
     async with open_connection(stream, world.pairs[index], initiator=True, timeout=1) as connection:
         channel = await connection.open_channel(PROTOCOL, world.flip.topic, b"", timeout=1)
         yield channel, lambda message: encode(message, world.flip, index)

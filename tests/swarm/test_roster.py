@@ -17,7 +17,7 @@ import trio.testing
 from swarm_world import TIMING, Disk, World, flip_for, intruder, keypairs, pour, run_all
 
 from offchain_worker.coinflip import effects as fx
-from offchain_worker.coinflip.envelope import Kind, Need, SignedEnvelope, encode
+from offchain_worker.coinflip.envelope import Kind, Need, SignedEnvelope
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
 from offchain_worker.coinflip.journal import Journal, JournalConflict
 from offchain_worker.coinflip.machine import CoinflipMachine
@@ -263,30 +263,6 @@ async def test_a_slow_reader_delays_nobody(autojump_clock: trio.testing.MockCloc
     """Member 0 never reads; the others meet, and end without it in time."""
     world = World(4)
 
-    class Stuck(trio.abc.HalfCloseableStream):
-        """Takes nothing that is written to it."""
-
-        def __init__(self, inner: Any) -> None:
-            self.inner = inner
-            self.stuck = False
-
-        async def send_all(self, data: Any) -> None:
-            if self.stuck:
-                await trio.sleep_forever()
-            await self.inner.send_all(data)
-
-        async def wait_send_all_might_not_block(self) -> None:
-            await self.inner.wait_send_all_might_not_block()
-
-        async def receive_some(self, max_bytes: int | None = None) -> Any:
-            return await self.inner.receive_some(max_bytes)
-
-        async def send_eof(self) -> None:
-            await self.inner.send_eof()
-
-        async def aclose(self) -> None:
-            await self.inner.aclose()
-
     results: dict[int, Attended] = {}
 
     async def one(swarm: SessionSwarm, index: int) -> None:
@@ -298,14 +274,9 @@ async def test_a_slow_reader_delays_nobody(autojump_clock: trio.testing.MockCloc
             for index, swarm in swarms.items():
                 nursery.start_soon(one, swarm, index)
             await trio.testing.wait_all_tasks_blocked()
-            near, far = trio.testing.memory_stream_pair()
-            stuck = Stuck(far)
-            world.listeners[1].push.send_nowait(stuck)
-            async with open_connection(near, world.pairs[0], initiator=True, timeout=1) as raw:
-                channel = await raw.open_channel(PROTOCOL, world.flip.topic, b"", timeout=1)
-                stuck.stuck = True
-                need = encode(Need(Kind.COMMIT, frozenset({1, 2, 3})), world.flip, 0)
-                await pour(channel, [need] * 300)
+            async with intruder(world, 0, 1) as (channel, encoded):
+                world.streams[-1].stuck = True
+                await pour(channel, [encoded(Need(Kind.COMMIT, frozenset({1, 2, 3})))] * 300)
     expected = fx.Offline((0,), fx.Phase.COMMIT)
     assert [results[i].outcome for i in (1, 2, 3)] == [expected] * 3
     assert trio.current_time() < 6
