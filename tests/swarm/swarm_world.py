@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,8 +71,16 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
 
     async def aclose(self) -> None:
         self.push.close()
+        for waiting in self.waiting():
+            await trio.aclose_forcefully(waiting)
         self._incoming.close()
         await trio.lowlevel.checkpoint()
+
+    def waiting(self) -> Iterator[trio.abc.Stream]:
+        """Connections that nobody has accepted; the system closes them with the listener."""
+        with suppress(trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+            while True:
+                yield self._incoming.receive_nowait()
 
 
 class Labelled(trio.abc.HalfCloseableStream):
