@@ -7,6 +7,7 @@ flooding peer is this process: it holds a roster key and sends whatever it likes
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 import socket
@@ -23,7 +24,7 @@ from typing import Any
 from nacl import bindings
 
 from benchmarks.figures import Aim, Figure
-from benchmarks.flip_member import flip_of, keypairs
+from benchmarks.flip_member import LOOPBACK, flip_of, keypairs
 from benchmarks.processes import END_SECONDS
 from offchain_worker.coinflip.envelope import (
     MAX_MESSAGE_BYTES,
@@ -35,15 +36,20 @@ from offchain_worker.coinflip.envelope import (
 )
 from offchain_worker.coinflip.topic import Flip
 from offchain_worker.hypercore.protomux import Mux, encode_batch, encode_message
-from offchain_worker.hypercore.secret_stream import SEAL_BYTES, SecretStream
+from offchain_worker.hypercore.secret_stream import LENGTH_BYTES, SEAL_BYTES, SecretStream
 from offchain_worker.keys import KeyPair
+from offchain_worker.swarm.admission import OVERALL
 from offchain_worker.swarm.roster import ENVELOPE, PROTOCOL
 
 RUNS = 7
 SIZES = (10, 20, 32)
 TIMED = (10, 32)
 FLOODED = 10
-FLOOD_BYTES = 8_000_000
+FLOOD_BYTES = 10_000_000
+SUSTAINED_SECONDS = 10.0
+SUSTAINED_RUNS = 3
+KNOCKS = 1_000
+STRANGER = KeyPair.from_seed(b"s" * 32)
 MEGABYTE = 1_000_000
 SEND_BYTES = 64 * 1_024
 PATIENCE_SECONDS = 60.0
@@ -158,30 +164,31 @@ class Flood:
     Attributes:
         name: what it is.
         frames: given the flip and the own channel's number.
-        pair: of roster member 0, who sends it.
+        is_refused: whether the messages are no valid ones.
     """
 
     name: str
-    frames: Callable[[Flip, int, KeyPair], list[bytes]]
+    frames: Callable[[Flip, int], list[bytes]]
+    is_refused: bool = True
 
 
 def _messages(bodies: Sequence[bytes], channel: int) -> list[bytes]:
     return [encode_message(channel, ENVELOPE, body) for body in bodies]
 
 
-def _large(_flip: Flip, channel: int, _pair: KeyPair) -> list[bytes]:
+def _large(_flip: Flip, channel: int) -> list[bytes]:
     return _messages([random.Random(0).randbytes(MAX_MESSAGE_BYTES)], channel)
 
 
-def _small(_flip: Flip, channel: int, _pair: KeyPair) -> list[bytes]:
+def _small(_flip: Flip, channel: int) -> list[bytes]:
     return _messages([b"\xff" * 40], channel)
 
 
-def _batched(_flip: Flip, channel: int, _pair: KeyPair) -> list[bytes]:
+def _batched(_flip: Flip, channel: int) -> list[bytes]:
     return [encode_batch(channel, [(ENVELOPE, b"\xff")] * 20_000)]
 
 
-def _forged(flip: Flip, channel: int, _pair: KeyPair) -> list[bytes]:
+def _forged(flip: Flip, channel: int) -> list[bytes]:
     source = random.Random(0)
     bodies = []
     for number in range(1_000):
@@ -192,17 +199,17 @@ def _forged(flip: Flip, channel: int, _pair: KeyPair) -> list[bytes]:
     return _messages(bodies, channel)
 
 
-def _needs(flip: Flip, channel: int, _pair: KeyPair) -> list[bytes]:
+def _needs(flip: Flip, channel: int) -> list[bytes]:
     everybody = frozenset(range(flip.size))
     return _messages([encode(Need(Kind.COMMIT, everybody), flip, 0)], channel)
 
 
-def _opens(_flip: Flip, _channel: int, _pair: KeyPair) -> list[bytes]:
+def _opens(_flip: Flip, _channel: int) -> list[bytes]:
     mux = Mux()
     return [mux.open("x", number.to_bytes(2, "big"), b"")[1] for number in range(1_000)][1:]
 
 
-def _keep_alives(_flip: Flip, _channel: int, _pair: KeyPair) -> list[bytes]:
+def _keep_alives(_flip: Flip, _channel: int) -> list[bytes]:
     return [b""]
 
 
@@ -211,34 +218,62 @@ FLOODS = (
     Flood("40 bytes of noise", _small),
     Flood("1 byte each, in batches", _batched),
     Flood("forged signatures", _forged),
-    Flood("needs", _needs),
+    Flood("valid pulls", _needs, is_refused=False),
     Flood("opened channels", _opens),
     Flood("keep-alives", _keep_alives),
 )
 
 
 def floods() -> Iterator[Figure]:
-    """What each flood costs the peer that is flooded, once, until it has cut the flooder off.
+    """What a flood of 10 MB by a roster member costs the peer that it goes to.
 
-    The floor is decryption and BLAKE2b of what it read, frame by frame.
+    The floor is decryption and BLAKE2b of what was read until the cut, frame by frame; what is
+    beyond it is one price for the whole flood, since nothing is read after the cut.
     """
     with members(FLOODED, [FLOODED - 1]) as (victim,):
-        challenge = 0
-        quiet = [_flood(victim, challenge := challenge + 1, None) for _ in range(RUNS)]
-        handshake_ms = statistics.median(cut.cpu_ms for cut in quiet)
-        yield Figure("coinflip: a peer connects", "ms", [cut.cpu_ms for cut in quiet])
+        challenges = itertools.count()
+        quiet = [_flood(victim, next(challenges), None) for _ in range(RUNS)]
+        connecting_ms = statistics.median(cut.cpu_ms for cut in quiet)
+        yield Figure("coinflip: a peer comes and goes", "ms", [cut.cpu_ms for cut in quiet])
         for flood in FLOODS:
-            cuts = [_flood(victim, challenge := challenge + 1, flood) for _ in range(RUNS)]
-            beyond = [cut.cpu_ms - handshake_ms - cut.floor_ms for cut in cuts]
-            yield Figure(f"flood, {flood.name}: read", "MB", [cut.read_mb for cut in cuts])
-            yield Figure(f"flood, {flood.name}: floor", "ms", [cut.floor_ms for cut in cuts])
-            yield Figure(f"flood, {flood.name}: beyond it", "ms", beyond)
-            yield Figure(
-                f"flood, {flood.name}: per MB sent",
-                "ms",
-                [ms / cut.sent_mb for ms, cut in zip(beyond, cuts, strict=True)],
-                (Aim.AT_MOST, 1),
-            )
+            cuts = [_flood(victim, next(challenges), flood) for _ in range(RUNS)]
+            name = f"flood, {flood.name}"
+            yield Figure(f"{name}: read", "kB", [cut.read_mb * 1_000 for cut in cuts])
+            yield Figure(f"{name}: floor", "ms", [cut.floor_ms for cut in cuts])
+            beyond = [
+                (cut.cpu_ms - connecting_ms - cut.floor_ms) / (FLOOD_BYTES / MEGABYTE)
+                for cut in cuts
+            ]
+            aim = (Aim.AT_MOST, 1.0) if flood.is_refused else None
+            yield Figure(f"{name}: beyond the floor", "ms/MB", beyond, aim)
+        shares = [_sustained(victim, next(challenges)) for _ in range(SUSTAINED_RUNS)]
+        yield Figure("flood, again and again: processor", "ms/s", shares)
+
+
+def strangers() -> Iterator[Figure]:
+    """What somebody without a roster key costs, with a handshake and without."""
+    with members(FLOODED, [FLOODED - 1]) as (victim,):
+        handshakes, refusals = [], []
+        for challenge in range(RUNS):
+            begin = {"challenge": challenge, "ports": [victim.port] * FLOODED, "crowd": True}
+            victim.tell(**begin)
+            for _ in range(OVERALL.burst):
+                _knock(victim.port)
+            victim.tell()
+            seen = victim.answer()
+            handshakes.append(seen["cpu_s"] * 1_000 / seen["refused"]["WrongIdentity"])
+            victim.tell(**begin)
+            for _ in range(KNOCKS):
+                _knock(victim.port)
+            victim.tell()
+            seen = victim.answer()
+            shaken = seen["refused"].get("WrongIdentity", 0)
+            cpu_ms = seen["cpu_s"] * 1_000 - shaken * handshakes[-1]
+            refusals.append(cpu_ms / seen["refused"]["rate"])
+            # Until the bucket of all strangers is full again.
+            time.sleep(OVERALL.burst / OVERALL.per_second)
+        yield Figure("stranger: a handshake, refused", "ms", handshakes)
+        yield Figure("stranger: refused at once", "ms", refusals)
 
 
 @dataclass(frozen=True)
@@ -246,13 +281,11 @@ class Cut:
     """One flood until its end.
 
     Attributes:
-        sent_mb: what the flooder could write until it was cut off, 10⁶ bytes.
-        read_mb: what of it was read.
+        read_mb: what of it was read, 10⁶ bytes.
         cpu_ms: of the flooded process, from the start of its run.
         floor_ms: of decrypting and hashing as much.
     """
 
-    sent_mb: float
     read_mb: float
     cpu_ms: float
     floor_ms: float
@@ -262,73 +295,103 @@ def _flood(victim: Member, challenge: int, flood: Flood | None) -> Cut:
     pairs = keypairs(FLOODED)
     flip = flip_of(pairs, challenge)
     victim.tell(challenge=challenge, ports=[victim.port] * FLOODED)
-    with _connect(victim.port, pairs[0], pairs[-1].public) as (link, secret):
-        mux = Mux()
-        channel, opening = mux.open(PROTOCOL, flip.topic, b"")
-        link.sendall(secret.encrypt(opening))
-        _await_channel(link, secret)
-        sent, size = 0, 0.0
+    size = 0.0
+    with _connect(victim.port, pairs[0]) as (link, secret):
+        channel = _open(link, secret, flip)
         if flood is not None:
-            plaintexts = flood.frames(flip, channel.local_id, pairs[0])
-            size = statistics.fmean(map(len, plaintexts)) + SEAL_BYTES + 3
-            repeats = int(FLOOD_BYTES / size / len(plaintexts)) + 1
-            wire = b"".join(
-                secret.encrypt(plaintext) for _ in range(repeats) for plaintext in plaintexts
-            )
-            sent = _pour(link, wire)
-            if sent == len(wire):
-                raise RuntimeError(f"{flood.name}: {sent} bytes were taken, and no end")
+            plaintexts = flood.frames(flip, channel)
+            size = statistics.fmean(map(len, plaintexts)) + SEAL_BYTES + LENGTH_BYTES
+            _pour(link, secret, plaintexts, size)
+    if flood is None:
+        # It needs a moment to see that the peer has left.
+        time.sleep(0.05)
     victim.tell()
     seen = victim.answer()
     floor_ms = _floor(int(seen["received"] / size), int(size)) if size else 0.0
-    return Cut(sent / MEGABYTE, seen["received"] / MEGABYTE, seen["cpu_s"] * 1_000, floor_ms)
+    return Cut(seen["received"] / MEGABYTE, seen["cpu_s"] * 1_000, floor_ms)
+
+
+def _sustained(victim: Member, challenge: int) -> float:
+    """Ms of processor a second, for a member that comes again as soon as it is let in."""
+    pairs = keypairs(FLOODED)
+    flip = flip_of(pairs, challenge)
+    victim.tell(challenge=challenge, ports=[victim.port] * FLOODED)
+    end = time.monotonic() + SUSTAINED_SECONDS
+    while time.monotonic() < end:
+        try:
+            with _connect(victim.port, pairs[0], end) as (link, secret):
+                plaintexts = _forged(flip, _open(link, secret, flip))
+                _pour(link, secret, plaintexts, len(plaintexts[0]))
+        except TimeoutError:
+            break
+    victim.tell()
+    cpu_s: float = victim.answer()["cpu_s"]
+    return cpu_s * 1_000 / SUSTAINED_SECONDS
+
+
+def _knock(port: int) -> None:
+    """Shake hands with a key of no roster, and wait for the end."""
+    with socket.create_connection((LOOPBACK, port), PATIENCE_SECONDS) as link:
+        if _shake_hands(link, STRANGER) is not None:
+            raise RuntimeError("a stranger was let in")
 
 
 @contextmanager
 def _connect(
-    port: int, pair: KeyPair, expected: bytes
+    port: int, pair: KeyPair, deadline: float | None = None
 ) -> Iterator[tuple[socket.socket, SecretStream]]:
-    """Be roster member 0; tries again until the run has begun."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as link:
-            secret = SecretStream(initiator=True, keypair=pair, ephemeral=KeyPair.generate())
-            while not secret.opened:
-                link.sendall(secret.data_to_send())
-                try:
-                    data = link.recv(SEND_BYTES)
-                except ConnectionError:
-                    break
-                if not data:
-                    break
-                secret.receive(data)
-            else:
-                link.sendall(secret.data_to_send())
-                if secret.session is None or secret.session.remote_public_key != expected:
-                    raise RuntimeError("another member listens there")
+    """Connect as a roster member; tries again until it is let in.
+
+    Raises:
+        TimeoutError: that did not happen before `deadline`.
+    """
+    deadline = deadline or time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with socket.create_connection((LOOPBACK, port), PATIENCE_SECONDS) as link:
+            secret = _shake_hands(link, pair)
+            if secret is not None:
                 yield link, secret
                 return
-        if time.monotonic() > deadline:
-            raise RuntimeError("the flooded member lets nobody in")
-        time.sleep(0.05)
+        time.sleep(0.02)
+    raise TimeoutError("the member lets nobody in")
 
 
-def _await_channel(link: socket.socket, secret: SecretStream) -> None:
-    """Until the answer to the opened channel came, with the greeting behind it."""
+def _shake_hands(link: socket.socket, pair: KeyPair) -> SecretStream | None:
+    """The initiator's side of a handshake; None when the other side ends it."""
+    secret = SecretStream(initiator=True, keypair=pair, ephemeral=KeyPair.generate())
+    try:
+        while not secret.opened:
+            link.sendall(secret.data_to_send())
+            data = link.recv(SEND_BYTES)
+            if not data:
+                return None
+            secret.receive(data)
+        link.sendall(secret.data_to_send())
+    except ConnectionError:
+        return None
+    return secret
+
+
+def _open(link: socket.socket, secret: SecretStream, flip: Flip) -> int:
+    """Open the coinflip's channel, wait for the answer; the own number of the channel."""
+    channel, opening = Mux().open(PROTOCOL, flip.topic, b"")
+    link.sendall(secret.encrypt(opening))
     while not secret.receive(link.recv(SEND_BYTES)):
         pass
+    return channel.local_id
 
 
-def _pour(link: socket.socket, wire: bytes) -> int:
-    """Send until the other side has had enough; returns how much was written."""
-    sent = 0
-    with memoryview(wire) as view:
-        while sent < len(wire):
-            try:
-                sent += link.send(view[sent : sent + SEND_BYTES])
-            except ConnectionError:
-                break
-    return sent
+def _pour(
+    link: socket.socket, secret: SecretStream, plaintexts: Sequence[bytes], size: float
+) -> None:
+    """Send 10 MB of frames of `size` bytes on average, until the other side has had enough."""
+    repeats = int(FLOOD_BYTES / size / len(plaintexts)) + 1
+    wire = b"".join(secret.encrypt(frame) for _ in range(repeats) for frame in plaintexts)
+    try:
+        link.sendall(wire)
+    except ConnectionError:
+        return
+    raise RuntimeError(f"{len(wire)} bytes were taken, and no end")
 
 
 def _floor(frames: int, size: int) -> float:
@@ -336,7 +399,7 @@ def _floor(frames: int, size: int) -> float:
     key = bindings.crypto_secretstream_xchacha20poly1305_keygen()
     push = bindings.crypto_secretstream_xchacha20poly1305_state()
     header = bindings.crypto_secretstream_xchacha20poly1305_init_push(push, key)
-    plaintext = bytes(max(0, size - SEAL_BYTES - 3))
+    plaintext = bytes(max(0, size - SEAL_BYTES - LENGTH_BYTES))
     sealed = [
         bindings.crypto_secretstream_xchacha20poly1305_push(push, plaintext) for _ in range(frames)
     ]

@@ -1,9 +1,11 @@
 """One attestor of a benchmarked coinflip: `python -m benchmarks.flip_member SIZE INDEX FOLDER`.
 
 Its swarm, journal and sockets are the attestor's own. It is driven by lines of JSON: it writes
-`{"port": …}`, then for each line `{"challenge": …, "ports": […]}` it takes part in that flip and
-writes what it saw at R and, after any further line, what it had seen until then. It ends with the
-end of its input. Times are in seconds of the monotonic clock, which all processes share.
+`{"port": …}`, then for each line `{"challenge": …, "ports": […]}` it takes part in that flip,
+writes what it saw at R if it comes to that, and after any further line what it had seen until
+then. With `"crowd": true` each connection seems to come from another address that the chain does
+not name. It ends with the end of its input. Times are in seconds of the monotonic clock, which
+all processes share.
 """
 
 from __future__ import annotations
@@ -47,12 +49,25 @@ def flip_of(pairs: Sequence[KeyPair], challenge: int) -> Flip:
     return Flip(bytes(32), challenge, bytes(32), 0, tuple(pair.public for pair in pairs))
 
 
+LOOPBACK = "127.0.0.1"
+
+
+def source_of(stream: trio.abc.Stream) -> str | None:
+    """What a stream's listener says that it comes from."""
+    return stream.source if isinstance(stream, CountingStream) else None
+
+
 class CountingStream(trio.abc.Stream):
-    """A stream that adds what it receives to the count of its listener."""
+    """A stream that adds what it receives to the count of its listener.
+
+    Attributes:
+        source: where it is said to come from.
+    """
 
     def __init__(self, inner: trio.abc.Stream, listener: CountingListener) -> None:
         self._inner = inner
         self._listener = listener
+        self.source = LOOPBACK if not listener.crowd else f"stranger {listener.accepted}"
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._inner.send_all(data)
@@ -70,14 +85,28 @@ class CountingStream(trio.abc.Stream):
 
 
 class CountingListener(trio.abc.Listener[trio.abc.Stream]):
-    """A listener that knows how many bytes came on all of its connections."""
+    """A listener that knows how many bytes came on all of its connections.
+
+    Attributes:
+        crowd: whether each connection is said to come from an address of its own.
+    """
 
     def __init__(self, inner: trio.SocketListener) -> None:
         self._inner = inner
         self.received = 0
+        self.accepted = 0
+        self.crowd = False
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        port: int = self._inner.socket.getsockname()[1]
+        return port
 
     async def accept(self) -> trio.abc.Stream:
-        return CountingStream(await self._inner.accept(), self)
+        stream = await self._inner.accept()
+        self.accepted += 1
+        return CountingStream(stream, self)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -111,6 +140,8 @@ class _Member:
         self.missing = set(range(len(self.pairs))) - {self.index}
         self.connected_at = self.exit_at = 0.0
         self.outcome = ""
+        listener.crowd = order.get("crowd", False)
+        swarm.refused.clear()
         flip = flip_of(self.pairs, order["challenge"])
         now = wall_clock_ms()
         secrets = await trio.to_thread.run_sync(self._begin, flip.topic, now)
@@ -118,7 +149,7 @@ class _Member:
             flip, self.pairs[self.index], secrets, Schedule.first(TIMING, now)
         )
         addresses = [
-            PeerAddress(pair.public, "127.0.0.1", port)
+            PeerAddress(pair.public, LOOPBACK, port)
             for pair, port in zip(self.pairs, order["ports"], strict=True)
         ]
         ended = trio.Event()
@@ -149,7 +180,7 @@ class _Member:
             say(
                 cpu_s=time.process_time() - begun,
                 received=listener.received - received,
-                refused=machine.refusals.total(),
+                refused=dict(swarm.refused),
             )
             nursery.cancel_scope.cancel()
 
@@ -169,8 +200,8 @@ async def read_line() -> str:
 
 
 async def _main(size: int, index: int, folder: Path) -> None:
-    listener = CountingListener((await trio.open_tcp_listeners(0, host="127.0.0.1"))[0])
-    say(port=listener._inner.socket.getsockname()[1])
+    listener = CountingListener((await trio.open_tcp_listeners(0, host=LOOPBACK))[0])
+    say(port=listener.port)
     with Journal.open(folder / f"{index}.sqlite", now_ms=wall_clock_ms()) as journal:
         member = _Member(size, index, journal)
         limits = SwarmLimits(bulk_bytes=0)
@@ -178,7 +209,7 @@ async def _main(size: int, index: int, folder: Path) -> None:
             member.pairs[index],
             [listener],
             limits=limits,
-            source=lambda _stream: "127.0.0.1",
+            source=source_of,
         ) as swarm:
             while line := await read_line():
                 await member.play(swarm, listener, json.loads(line))
