@@ -20,7 +20,7 @@ from typing import Any
 import trio
 
 from offchain_worker.coinflip.effects import Exit, Success
-from offchain_worker.coinflip.journal import Journal
+from offchain_worker.coinflip.journal import Begun, Journal
 from offchain_worker.coinflip.machine import CoinflipMachine
 from offchain_worker.coinflip.schedule import Schedule, Timing
 from offchain_worker.coinflip.topic import Flip
@@ -144,9 +144,9 @@ class _Member:
         swarm.refused.clear()
         flip = flip_of(self.pairs, order["challenge"])
         now = wall_clock_ms()
-        secrets = await trio.to_thread.run_sync(self._begin, flip.topic, now)
+        begun = await trio.to_thread.run_sync(self._begin, flip.topic, now)
         machine = CoinflipMachine(
-            flip, self.pairs[self.index], secrets, Schedule.first(TIMING, now)
+            flip, self.pairs[self.index], begun.secrets, Schedule.first(TIMING, now)
         )
         addresses = [
             PeerAddress(pair.public, LOOPBACK, port)
@@ -159,7 +159,7 @@ class _Member:
             if isinstance(event, Exit):
                 ended.set()
 
-        begun, received = time.process_time(), listener.received
+        cpu_begun, received = time.process_time(), listener.received
         async with trio.open_nursery() as nursery:
 
             async def report() -> None:
@@ -168,7 +168,7 @@ class _Member:
                     connected_at=self.connected_at,
                     exit_at=self.exit_at,
                     success=self.outcome == Success.__name__,
-                    cpu_s=time.process_time() - begun,
+                    cpu_s=time.process_time() - cpu_begun,
                 )
 
             async def take_part() -> None:
@@ -178,13 +178,13 @@ class _Member:
             nursery.start_soon(report)
             await read_line()
             say(
-                cpu_s=time.process_time() - begun,
+                cpu_s=time.process_time() - cpu_begun,
                 received=listener.received - received,
                 refused=dict(swarm.refused),
             )
             nursery.cancel_scope.cancel()
 
-    def _begin(self, topic: bytes, now_ms: int) -> Any:
+    def _begin(self, topic: bytes, now_ms: int) -> Begun:
         return self.journal.begin(topic, started_ms=now_ms)
 
 

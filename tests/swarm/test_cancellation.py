@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -137,33 +137,30 @@ async def test_cancelled_over_tcp_no_socket_is_left(event: str, tmp_path: Path) 
     flip = flip_for(pairs)
     now = wall_clock_ms()
     before = open_sockets()
-    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
-        files = stack.enter_context(ExitStack())
-        addresses = []
-        swarms = []
-        for pair in pairs:
+    async with AsyncExitStack() as stack:
+        addresses, swarms, journals = [], [], []
+        for index, pair in enumerate(pairs):
+            journals.append(stack.enter_context(Journal.open(tmp_path / f"{index}", now_ms=now)))
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
             port = listeners[0].socket.getsockname()[1]
             addresses.append(PeerAddress(pair.public, "127.0.0.1", port))
             opened = open_session_swarm(pair, listeners, limits=SwarmLimits(ping_s=0.02))
             swarms.append(await stack.enter_async_context(opened))
-        for index, pair in enumerate(pairs):
-            journal = files.enter_context(Journal.open(tmp_path / f"{index}", now_ms=now))
-            machine = CoinflipMachine(
-                flip, pair, journal.begin(flip.topic, started_ms=now), Schedule.first(PATIENT, now)
-            )
 
-            def hear(found: Any, index: int = index) -> None:
+        async def take_part(index: int) -> None:
+            def hear(found: Any) -> None:
                 if index == 1 and type(found).__name__ == event:
                     nursery.cancel_scope.cancel()
 
-            async def take_part(
-                index: int = index, machine: Any = machine, journal: Any = journal, hear: Any = hear
-            ) -> None:
-                await swarms[index].run(machine, addresses, journal=journal, on_event=hear)
+            secrets = journals[index].begin(flip.topic, started_ms=now).secrets
+            schedule = Schedule.first(PATIENT, now)
+            machine = CoinflipMachine(flip, pairs[index], secrets, schedule)
+            await swarms[index].run(machine, addresses, journal=journals[index], on_event=hear)
 
-            nursery.start_soon(take_part)
         with trio.fail_after(60):
-            await trio.sleep_forever()
+            # Inside of the journals: a run that is cancelled waits for the disk before it ends.
+            async with trio.open_nursery() as nursery:
+                for index in range(3):
+                    nursery.start_soon(take_part, index)
     assert nursery.cancel_scope.cancelled_caught
     assert open_sockets() == before

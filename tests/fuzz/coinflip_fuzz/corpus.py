@@ -77,9 +77,10 @@ class Recording:
     inputs: tuple[list[Input], ...]
     messages: list[tuple[int, bytes]]
 
-    def machine(self, member: int, count: int) -> CoinflipMachine:
-        """That member's machine after so many of its inputs."""
-        machine = _machine(self.flip, self.pairs[member], self.secrets[member])
+    def machine(self, member: int, count: int, *, cautious: bool = False) -> CoinflipMachine:
+        """That member's machine after so many inputs; a cautious one asks its peers first."""
+        pair, secrets = self.pairs[member], self.secrets[member]
+        machine = _machine(self.flip, pair, secrets, cautious=cautious)
         for step in self.inputs[member][:count]:
             step.apply(machine)
         return machine
@@ -183,8 +184,10 @@ def _file_vector(made: Corpus, vector: dict[str, Any]) -> None:
         made.proofs.append((flip, encode_proof(pair)))
 
 
-def _machine(flip: Flip, pair: KeyPair, secrets: FlipSecrets) -> CoinflipMachine:
-    return CoinflipMachine(flip, pair, secrets, Schedule.first(TIMING, T0))
+def _machine(
+    flip: Flip, pair: KeyPair, secrets: FlipSecrets, *, cautious: bool = False
+) -> CoinflipMachine:
+    return CoinflipMachine(flip, pair, secrets, Schedule.first(TIMING, T0), cautious=cautious)
 
 
 def _record(size: int, seed: int) -> Recording:

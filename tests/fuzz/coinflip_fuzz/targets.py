@@ -313,7 +313,8 @@ class MachineTarget(Target):
         member = source.randrange(self.recording.flip.size)
         inputs = self.recording.inputs[member]
         count = source.randrange(2, len(inputs))
-        self.machine = self.recording.machine(member, count)
+        cautious = source.random() < 0.2
+        self.machine = self.recording.machine(member, count, cautious=cautious)
         self.now = inputs[count - 1].now_ms
         self.journalled = set()
         self.left = self.messages_per_machine
