@@ -15,12 +15,13 @@ The protocol is `coinflip.machine`'s; here are only sockets, time-outs, queues a
 
 What a flood costs. Whatever a fellow sends, its machine stops listening when the peer's credit is
 used up (`coinflip.credit`: some fifty refused messages at n = 10), and a connection ends that
-carries more than `MAX_STRAYS` messages for no channel. Of what is refused, a megabyte (10⁶ bytes)
-costs at most 1 ms of a core beyond its decryption, in frames of 64 KiB as in small ones, since
-nothing is looked at after the cut. No more than `INCOMING_BYTES`, one frame and one read wait in
-memory for each connection. Then the peer is barred for `BAR_S`, doubling up to `MAX_BAR_S`: a
-fellow that floods again and again is cut a dozen times in a flip of eight minutes. What was refused
-is counted by peer and reason (`Attended.statistics`) and told once for each (`Refused`).
+carries more than `MAX_STRAYS` messages for no channel. Nothing is read after that cut, so that a
+flood has one price however long it is: a few milliseconds of a core beyond decrypting what was
+read, at most 1 ms for each megabyte (10⁶ bytes) of a flood of ten. No more than `INCOMING_BYTES`,
+one frame and one read wait in memory for each connection. Then the peer is barred for `BAR_S`,
+doubling up to `MAX_BAR_S`: one that floods again and again is cut a dozen times in a flip of eight
+minutes. What was refused is counted by peer and reason (`Attended.statistics`) and told once for
+each (`Refused`).
 """
 
 from __future__ import annotations
