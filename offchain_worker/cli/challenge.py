@@ -44,22 +44,22 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
-    """Show one challenge: coinflip, reports with their reasons and figures, payments."""
+    """Show one challenge: how its randomness came about, frauds, reports, payments, absences."""
     import msgspec
 
     from offchain_worker.chain.client import open_chain
-    from offchain_worker.explorer.show import challenge_lines, challenge_summary
+    from offchain_worker.explorer.show import challenge_details, challenge_lines
 
     async def main() -> None:
         async with open_chain(url) as client:
             snapshot = await client.challenge(challenge)
             if snapshot is None:
                 raise OperationError(f"The chain has no challenge {challenge}, or none any more.")
-            summary = challenge_summary(snapshot, await client.reports(challenge))
+            details = challenge_details(snapshot, await client.reports(challenge))
         if json:
-            typer.echo(msgspec.json.encode(summary).decode())
+            typer.echo(msgspec.json.encode(details).decode())
         else:
-            typer.echo("\n".join(challenge_lines(summary)))
+            typer.echo("\n".join(challenge_lines(details)))
 
     run_command(main)
 
@@ -68,8 +68,9 @@ def show(
 def verify(challenge: IdArgument, url: UrlOption = DEFAULT_URL) -> None:
     """Recompute a settled challenge from chain data alone; says what was checked.
 
-    Draw, topic, openings, R, every moment and drawn chunk, receipts, multiproofs, head signatures,
-    medians and payments. The first thing that does not hold ends it with exit status 1.
+    Draw, proofs of fraud and what they cost, attempts and topic, openings or the fallback's
+    commitments, R, every moment and drawn chunk, receipts, multiproofs, head signatures, medians,
+    payments and absences. The first thing that does not hold ends it with exit status 1.
     """
     from offchain_worker.chain.client import open_chain
     from offchain_worker.explorer.history import read_history

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from chain_types.records import (
     Auditing,
+    Challenge,
     Closed,
+    Committing,
     FailedRecord,
+    Flip,
     Flipping,
+    Fraud,
+    FraudKind,
     Reporting,
     ReportRecord,
     Stage,
@@ -25,6 +31,8 @@ def stage_name(stage: Stage) -> str:
     match stage:
         case Flipping():
             return "Flip"
+        case Committing():
+            return "Commit"
         case Auditing():
             return "Audit"
         case Reporting():
@@ -38,8 +46,15 @@ def reason_name(reason: Reason) -> str:
     return "".join(word.capitalize() for word in reason.name.split("_"))
 
 
+def fraud_name(kind: FraudKind) -> str:
+    """The fraud as the chain spells it: `BadReveal`."""
+    return "".join(word.capitalize() for word in kind.name.split("_"))
+
+
 def challenge_summary(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) -> dict[str, Any]:
-    """One challenge as JSON-ready values.
+    """One challenge in short, as JSON-ready values: how it went and who was paid.
+
+    `attempts` counts the coinflips up to the anchored one; 0: none was anchored.
 
     Args:
         snapshot: from `ChainClient.challenge`.
@@ -56,7 +71,7 @@ def challenge_summary(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) ->
         "hoster": ss58_encode(challenge.hoster),
         "outcome": stage_name(challenge.stage),
         "coinflip": {
-            "attempts": 0 if flip is None else flip.attempt + 1,
+            "attempts": 0 if flip is None or flip.fell_back else flip.attempt + 1,
             "root": None if flip is None else flip.root.hex(),
             "result": None if flip is None else flip.randomness.hex(),
         },
@@ -67,6 +82,78 @@ def challenge_summary(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) ->
         ],
         "paid": {address: str(amount) for address, amount in paid.items()},
     }
+
+
+def challenge_details(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) -> dict[str, Any]:
+    """All that is to be shown of one challenge, as JSON-ready values.
+
+    The summary, and beside it: how R came about and who is active; who was expelled, and for what;
+    who committed to the fallback and who did not; who paid for absence.
+
+    Args:
+        snapshot: from `ChainClient.challenge`.
+        reports: from `ChainClient.reports`.
+    """
+    challenge, flip, settlement = snapshot.challenge, snapshot.flip, snapshot.settlement
+    summary = challenge_summary(snapshot, reports)
+    summary["coinflip"] |= _how(challenge, flip)
+    fallback = snapshot.fallback
+    summary["fallback"] = None
+    if fallback is not None:
+        committed = [commit.place for commit in fallback.commits]
+        summary["fallback"] = {
+            "topic": fallback.topic.hex(),
+            "committed": _addresses(challenge, committed),
+            "missing": _addresses(challenge, fallback.missing),
+        }
+    expelled = {
+        challenge.roster[expulsion.place].account: expulsion for expulsion in snapshot.expulsions
+    }
+    summary["frauds"] = [
+        {
+            "attestor": ss58_encode(fraud.offender),
+            "fraud": fraud_name(fraud.proof),
+            "evidence": identifier.hex(),
+            "reporter": ss58_encode(fraud.reporter),
+            "block": fraud.block,
+            "slashed": str(fraud.slashed),
+            "reward": str(fraud.reward),
+        }
+        for identifier, fraud in sorted(snapshot.frauds.items(), key=_by_block)
+    ]
+    summary["expelled"] = [
+        {
+            "attestor": ss58_encode(account),
+            "timestamp_ms": str(expulsion.timestamp_ms),
+            "active": flip is not None and flip.rank(expulsion.place) is not None,
+        }
+        for account, expulsion in expelled.items()
+    ]
+    summary["absent"] = {
+        ss58_encode(absence.account): str(absence.fee)
+        for absence in (() if settlement is None else settlement.absent)
+    }
+    return summary
+
+
+def _how(challenge: Challenge, flip: Flip | None) -> dict[str, Any]:
+    if flip is None:
+        return {"how": None, "attempt": None, "anchored_by": None, "active": []}
+    return {
+        "how": "Fallback" if flip.fell_back else "Anchored",
+        "attempt": None if flip.fell_back else flip.attempt,
+        "anchored_by": None if flip.by is None else ss58_encode(challenge.roster[flip.by].account),
+        "active": _addresses(challenge, flip.places),
+    }
+
+
+def _addresses(challenge: Challenge, places: Iterable[int]) -> list[str]:
+    return [ss58_encode(challenge.roster[place].account) for place in places]
+
+
+def _by_block(item: tuple[bytes, Fraud]) -> tuple[int, bytes]:
+    identifier, fraud = item
+    return fraud.block, identifier
 
 
 def report_summary(account: bytes, record: ReportRecord) -> dict[str, Any]:
@@ -96,15 +183,14 @@ def _metrics(metrics: Metrics) -> dict[str, Any]:
     return values
 
 
-def challenge_lines(summary: dict[str, Any]) -> list[str]:
-    """A summary as lines of text."""
-    flip = summary["coinflip"]
+def challenge_lines(details: dict[str, Any]) -> list[str]:
+    """What `challenge_details` tells, as lines of text."""
     lines = [
-        f"challenge {summary['id']} of hosting {summary['hosting']}: {summary['outcome']}",
-        f"  hoster {summary['hoster']}",
-        f"  coinflip {flip['result'] or 'not anchored'}",
+        f"challenge {details['id']} of hosting {details['hosting']}: {details['outcome']}",
+        f"  hoster {details['hoster']}",
+        *_flip_lines(details),
     ]
-    for report in summary["reports"]:
+    for report in details["reports"]:
         if report["outcome"] == "Failed":
             text = f"Failed({report['reason']})"
         else:
@@ -120,5 +206,37 @@ def challenge_lines(summary: dict[str, Any]) -> list[str]:
                 f"{report['proved_chunks']} proved, {report['bytes']} bytes"
             )
         lines.append(f"  {report['attestor']} at {report['moment_ms']}: {text}")
-    lines.extend(f"  paid {amount} to {address}" for address, amount in summary["paid"].items())
+    lines.extend(f"  paid {amount} to {address}" for address, amount in details["paid"].items())
+    lines.extend(
+        f"  {address} was absent and paid {fee}" for address, fee in details["absent"].items()
+    )
     return lines
+
+
+def _flip_lines(details: dict[str, Any]) -> Iterator[str]:
+    flip, fallback = details["coinflip"], details["fallback"]
+    match flip["how"]:
+        case "Anchored":
+            yield (
+                f"  coinflip {flip['result']}, attempt {flip['attempt']}, "
+                f"{len(flip['active'])} active, anchored by {flip['anchored_by']}"
+            )
+        case "Fallback":
+            yield f"  coinflip {flip['result']}, by the fallback, {len(flip['active'])} active"
+        case _:
+            yield "  coinflip not anchored"
+    for fraud in details["frauds"]:
+        yield (
+            f"  {fraud['attestor']} lost {fraud['slashed']} for {fraud['fraud']} in block "
+            f"{fraud['block']}, {fraud['reward']} of it to {fraud['reporter']}"
+        )
+    for expelled in details["expelled"]:
+        still = ", active all the same" if expelled["active"] else ""
+        yield f"  {expelled['attestor']} was expelled at {expelled['timestamp_ms']}{still}"
+    if fallback is not None:
+        yield (
+            f"  fallback: {len(fallback['committed'])} committed, "
+            f"{len(fallback['missing'])} did not"
+        )
+        for address in fallback["missing"]:
+            yield f"  {address} did not commit"
