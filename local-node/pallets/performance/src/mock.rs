@@ -43,6 +43,8 @@ pub type AccountId = AccountId32;
 
 pub const ENDOWMENT: Balance = 1_000_000;
 pub const ABSENCE_FEE: Balance = 100;
+/// The whole bond of an attestor.
+pub const FRAUD_SLASH: Balance = 1_000;
 pub const HOSTER_REWARD: Balance = 1_003;
 pub const ATTESTOR_REWARD: Balance = 101;
 pub const UNBONDING: BlockNumber = 50;
@@ -88,7 +90,7 @@ impl pallet_balances::Config for Test {
 impl pallet_providers::Config for Test {
     type Currency = Balances;
     type RuntimeHoldReason = RuntimeHoldReason;
-    type AttestorBond = ConstU128<1_000>;
+    type AttestorBond = ConstU128<FRAUD_SLASH>;
     type HosterBond = ConstU128<1_000>;
     type MaxCapacity = ConstU32<8>;
     type UnbondingBlocks = ConstU32<UNBONDING>;
@@ -130,9 +132,10 @@ impl pallet_performance::Config for Test {
     type Attestors = Providers;
     type Hostings = Hosting;
     type AbsenceFee = ConstU128<ABSENCE_FEE>;
+    type FraudSlash = ConstU128<FRAUD_SLASH>;
     type UnbondingBlocks = ConstU32<UNBONDING>;
     type MaxStarts = ConstU32<2>;
-    type MaxDue = ConstU32<8>;
+    type MaxDue = ConstU32<16>;
     type WeightInfo = ();
 }
 
@@ -631,7 +634,7 @@ pub fn draft(id: ChallengeId, index: usize) -> Draft {
     let moment = opened
         .moment(
             timing.schedule,
-            timing.window(challenge.t0),
+            timing.window(challenge.t0, flip.moments_from),
             index as u32,
             challenge.roster.len() as u32,
         )
