@@ -123,6 +123,14 @@ class BondSlashed(Event, pallet=PROVIDERS):
 
 
 @dataclass(frozen=True)
+class Deactivated(Event, pallet=PROVIDERS):
+    """A provider's fraud was proven: it takes no work from now on."""
+
+    account: AccountId
+    role: Role
+
+
+@dataclass(frozen=True)
 class FeedPublished(Event, pallet=HOSTING):
     """A feed can be hosted."""
 
