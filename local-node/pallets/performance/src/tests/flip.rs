@@ -61,7 +61,7 @@ fn an_anchored_flip_begins_the_audits() {
             flip.commitments.into_inner(),
             pairs.iter().map(|pair| pair.1).collect::<Vec<_>>()
         );
-        assert_eq!((flip.attempt, flip.by, flip.late), (0, 3, 0));
+        assert_eq!((flip.attempt, flip.by, flip.late), (0, Some(3), 0));
         assert_eq!(flip.block, System::block_number());
         assert_eq!(Challenges::<Test>::get(id).unwrap().stage, Stage::Audit);
         let by = member(id, 3);
@@ -185,59 +185,6 @@ fn the_last_block_for_an_anchor_is_before_the_end_of_the_flip() {
         let end = Challenges::<Test>::get(id).unwrap().flip_end_ms();
         next_block_at(end - 1);
         assert_ok!(anchor_as(id, 0));
-    });
-}
-
-#[test]
-fn what_is_not_anchored_in_time_is_void_and_nobody_pays() {
-    with_chain(|| {
-        let id = start();
-        let bonds: Vec<_> = (1..=5)
-            .map(|who| Balances::total_balance(&account(who)))
-            .collect();
-        let challenge = Challenges::<Test>::get(id).unwrap();
-        next_block();
-        let (openings, echoes) = anchor(id);
-        next_block_at(challenge.flip_end_ms());
-        assert_eq!(
-            events(),
-            [Event::ChallengeClosed {
-                id,
-                outcome: Verdict::Void,
-                medians: Medians::default(),
-                paid: Default::default(),
-                absent: Default::default(),
-            }]
-        );
-        let at = System::block_number();
-        let closed = Stage::Closed {
-            at,
-            outcome: Verdict::Void,
-        };
-        assert_eq!(Challenges::<Test>::get(id).unwrap().stage, closed);
-        assert_eq!(Settlements::<Test>::get(id).unwrap().active, 0);
-        assert_eq!(
-            History::<Test>::get(challenge.hosting)[0].outcome,
-            Verdict::Void
-        );
-        let after: Vec<_> = (1..=5)
-            .map(|who| Balances::total_balance(&account(who)))
-            .collect();
-        assert_eq!(bonds, after);
-        assert_noop!(
-            Performance::anchor_flip(
-                RuntimeOrigin::signed(member(id, 0)),
-                id,
-                0,
-                openings,
-                echoes
-            ),
-            Error::<Test>::FlipOver
-        );
-        // The next challenge of the hosting is queued, and starts in the next block.
-        assert_eq!(Waiting::<Test>::get(challenge.hosting), Some(at));
-        next_block();
-        assert_eq!(Running::<Test>::get(challenge.hosting), Some(id + 1));
     });
 }
 
