@@ -5,12 +5,13 @@ Sans-IO: the view draws it, the plain printer prints the lines it returns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chain_types.records import Closed, Stage
+from chain_types.records import Closed, Flip, Fraud, Stage
 from offchain_worker.explorer.show import stage_name
+from offchain_worker.testnet.genesis import UNIT
 
 
 @dataclass
@@ -33,8 +34,10 @@ class ChallengeState:
     Attributes:
         id, hosting, hoster: which.
         attestors: by name, in roster order.
-        stage: Flip, Audit, Report, or the outcome.
+        stage: Flip, Commit, Audit, Report, or the outcome.
         reported: how many reports the chain has.
+        active: how many are to report, once R is fixed.
+        frauds: what was proven, by the evidence's id.
         outcome: once it is settled.
         paid: amounts by name.
     """
@@ -45,6 +48,8 @@ class ChallengeState:
     attestors: dict[str, AuditState]
     stage: str = "Flip"
     reported: int = 0
+    active: int | None = None
+    frauds: dict[bytes, Fraud] = field(default_factory=dict)
     outcome: str | None = None
     paid: dict[str, int] = field(default_factory=dict)
 
@@ -56,6 +61,40 @@ class ChallengeState:
         attestors = {name: AuditState() for name in members}
         return cls(identifier, hosting, hoster, attestors)
 
+    def fix(self, flip: Flip | None) -> str | None:
+        """Take in R, once it is there; returns a line when the fallback gave it."""
+        if flip is None or self.active is not None:
+            return None
+        self.active = len(flip.places)
+        if not flip.fell_back:
+            return None
+        return (
+            f"challenge {self.id}: nobody anchored; the fallback drew R among {self.active} of "
+            f"{len(self.attestors)}"
+        )
+
+    def prove(self, frauds: Mapping[bytes, Fraud], names: Mapping[bytes, str]) -> Iterator[str]:
+        """Take in what was proven; yields a line for each fraud that is new.
+
+        Args:
+            frauds: by the evidence's id.
+            names: of the accounts.
+        """
+        for identifier, fraud in sorted(frauds.items(), key=lambda item: item[1].block):
+            if identifier not in self.frauds:
+                self.frauds[identifier] = fraud
+                kind = fraud.proof.name.lower().replace("_", " ")
+                yield (
+                    f"challenge {self.id}: {names[fraud.offender]} was expelled: {kind}; "
+                    f"{fraud.slashed / UNIT:g} slashed, {fraud.reward / UNIT:g} to "
+                    f"{names.get(fraud.reporter, fraud.reporter.hex())}"
+                )
+
+    @property
+    def expected(self) -> int:
+        """How many reports there will be at most, as far as is known."""
+        return len(self.attestors) if self.active is None else self.active
+
     def update(self, stage: Stage, reported: int) -> str | None:
         """Take in what the chain says; returns a line when the stage changed."""
         self.reported = reported
@@ -65,7 +104,7 @@ class ChallengeState:
         if name == self.stage:
             return None
         self.stage = name
-        return f"challenge {self.id}: {name} ({reported} of {len(self.attestors)} reported)"
+        return f"challenge {self.id}: {name} ({reported} of {self.expected} reported)"
 
 
 @dataclass
