@@ -13,6 +13,10 @@ from chain_types.records import Closed, Flip, Fraud, Stage
 from offchain_worker.explorer.show import stage_name
 from offchain_worker.testnet.genesis import UNIT
 
+TOLD_OTHERWISE = frozenset({"attestor.not_registered", "attestor.expelled"})
+"""Warnings that are no news: attestors are started before they are registered, and the chain
+tells of expulsions."""
+
 
 @dataclass
 class AuditState:
@@ -121,12 +125,14 @@ class Network:
     def hear(self, process: str, entry: Mapping[str, Any]) -> str | None:
         """Take in one line of a process's log; returns what a person should read, if anything."""
         event = entry.get("event")
-        if event == "attestor.not_registered":
-            # The testnet starts attestors before it registers them.
+        if event in TOLD_OTHERWISE:
             return None
+        challenge = self.challenges.get(entry.get("challenge", -1))
+        if event == "coinflip.evidence" and challenge is not None:
+            offender = list(challenge.attestors)[entry["offender"]]
+            return f"challenge {challenge.id}: {process} holds evidence against {offender}"
         if entry.get("level") in {"warning", "error"}:
             return f"{process}: {_sentence(entry)}"
-        challenge = self.challenges.get(entry.get("challenge", -1))
         if challenge is None or process not in challenge.attestors:
             return None
         audit = challenge.attestors[process]

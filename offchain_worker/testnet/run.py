@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ async def run_testnet(options: Options) -> int:
     """
     if options.feed is not None:
         check_source(options.feed)
-    adversaries = [_adversary(text) for text in options.adversaries]
+    for text in options.adversaries:
+        read_fault(text)  # refused before anything is made
     view = View(sys.stderr if options.json else sys.stdout)
     with kept_or_temporary(options.directory) as root:
         layout = open_layout(
@@ -69,7 +71,7 @@ async def run_testnet(options: Options) -> int:
             block_ms=options.block_ms,
             port=options.port,
         )
-        faults = dict(_seat(name, fault, layout) for name, fault in adversaries)
+        faults = cheats(options.adversaries, layout)
         async with open_testnet(layout, options.feed, hear=view.tell, faults=faults) as testnet:
             with view.watching(testnet.network):
                 await testnet.watch(view.tell, refresh=view.refresh, once=options.once)
@@ -86,7 +88,7 @@ async def run_testnet(options: Options) -> int:
             return 0 if passed else 1
 
 
-def _adversary(text: str) -> tuple[str, str]:
+def read_fault(text: str) -> tuple[str, str]:
     """Read `FAULT` or `NAME=FAULT`; the name is empty when it is left out.
 
     Raises:
@@ -101,20 +103,24 @@ def _adversary(text: str) -> tuple[str, str]:
     )
 
 
-def _seat(name: str, fault: str, layout: Layout) -> tuple[str, str]:
-    """Who does it: the one that was named, or the last that can.
+def cheats(texts: Sequence[str], layout: Layout) -> dict[str, str]:
+    """Who does what wrong, by name: who was named, or the last one that can do it.
 
     Raises:
-        UsageError: there is nobody of that name who can.
+        UsageError: there is no such fault, or nobody of that name who can do it.
     """
-    folders = layout.attestors if fault in set(AttestorFault) else layout.hosters
-    names = [folder.name for folder in folders]
-    if name and name not in names:
-        raise UsageError(
-            f"--adversary {f'{name}={fault}'!r} names nobody who can do that; "
-            f"write a name of {', '.join(names)}."
-        )
-    return name or names[-1], fault
+    found = {}
+    for text in texts:
+        name, fault = read_fault(text)
+        folders = layout.attestors if fault in set(AttestorFault) else layout.hosters
+        names = [folder.name for folder in folders]
+        if name and name not in names:
+            raise UsageError(
+                f"--adversary {text!r} names nobody who can do that; "
+                f"write a name of {', '.join(names)}."
+            )
+        found[name or names[-1]] = fault
+    return found
 
 
 async def _result(testnet: Testnet, elapsed_s: float) -> dict[str, Any]:

@@ -144,21 +144,25 @@ async def test_restarts_between_two_attempts_and_in_the_second_change_nothing(
     async with open_world(tmp_path, timing=TWO_ATTEMPTS) as world:
         world.attestors[0].fault = Fault.EQUIVOCATE
         await world.hire()
-        anna, boris, clara, dora = honest(world)
+        started = await world.started()
+        # The first of them has the first turn to prove it.
+        first, second, third, fourth = sorted(
+            honest(world), key=lambda attestor: place_of(started, attestor)
+        )
         world.crashes |= {
-            (anna.name, "coinflip.evidence"),
-            (boris.name, "coinflip.statistics"),
-            (clara.name, "fraud.rewarded"),
+            (first.name, "fraud.rewarded"),
+            (second.name, "coinflip.evidence"),
+            (third.name, "coinflip.statistics"),
         }
-        await world.started()
 
         async def between(_head: Head) -> bool:
             return len(world.events("coinflip.statistics")) >= 4
 
         await world.until(between)
-        dora.stop()
-        await dora.start()
-        world.crashes.add((anna.name, "coinflip.begun"))
+        assert not world.crashes
+        fourth.stop()
+        await fourth.start()
+        world.crashes.add((first.name, "coinflip.begun"))
         settled = await world.settled()
         settlement, flip = settlement_of(settled), settled.flip
         assert flip is not None
