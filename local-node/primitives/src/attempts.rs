@@ -156,20 +156,32 @@ impl Flipping {
         if number == 0 {
             return everybody;
         }
-        let Durations {
-            block_ms,
-            finality_ms,
-            ..
-        } = self.durations;
-        let settled = start_ms
-            .saturating_sub(block_ms.saturating_mul(2))
-            .saturating_sub(finality_ms);
+        let settled = self.settled_ms(start_ms);
         self.expulsions
             .iter()
             .filter(|expelled| expelled.timestamp_ms <= settled)
             .fold(everybody, |members, expelled| {
                 members & !bit(expelled.place.into())
             })
+    }
+
+    /// Expulsions in blocks with this timestamp or an earlier one count for an attempt that begins
+    /// at `start_ms`.
+    fn settled_ms(&self, start_ms: u64) -> u64 {
+        let Durations {
+            block_ms,
+            finality_ms,
+            ..
+        } = self.durations;
+        start_ms
+            .saturating_sub(block_ms.saturating_mul(2))
+            .saturating_sub(finality_ms)
+    }
+
+    /// Whether no expulsion in a block with the timestamp `now_ms`, or in a later one, can change
+    /// who takes part in the attempt. Before, it and all that follow it are only foreseen.
+    pub fn is_settled(&self, attempt: &Attempt, now_ms: u64) -> bool {
+        attempt.number == 0 || now_ms > self.settled_ms(attempt.start_ms)
     }
 
     /// The topic among these members of the start roster: of an attempt, or of the fallback.

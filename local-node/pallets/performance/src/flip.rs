@@ -123,14 +123,18 @@ impl<T: Config> Pallet<T> {
         })
     }
 
-    /// The attempt with this number, if it exists.
+    /// The attempt with this number, if it exists. As long as an expulsion may still change its
+    /// roster, it does not: nobody shall anchor a topic, or be blamed in one, that is
+    /// another one in the end.
     pub(crate) fn attempt(
         id: ChallengeId,
         challenge: &Challenge<T::AccountId>,
         number: u32,
     ) -> Result<Attempt, Error<T>> {
-        Self::flipping(id, challenge)?
+        let flipping = Self::flipping(id, challenge)?;
+        flipping
             .attempt(number)
+            .filter(|attempt| flipping.is_settled(attempt, Self::now()))
             .ok_or(Error::<T>::AttemptUnavailable)
     }
 }

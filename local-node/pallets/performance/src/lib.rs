@@ -452,7 +452,8 @@ pub mod pallet {
         /// The sender is not in the challenge's roster.
         NotInRoster,
 
-        /// There is no such attempt: too many, no time, or too few members left for it.
+        /// There is no such attempt: too many, no time, or too few members left for it; or not yet,
+        /// as its roster may still change.
         AttemptUnavailable,
         /// The hash of the start block is known only in the next block.
         StartHashUnknown,

@@ -449,10 +449,12 @@ pub fn w(id: ChallengeId, index: usize) -> Hash {
     secret(("w", id, number(id, index)))
 }
 
-/// An attempt by the rule of the primitives.
+/// An attempt by the rule of the primitives, as it is foreseen now.
 pub fn attempt(id: ChallengeId, number: u32) -> Attempt {
     let challenge = Challenges::<Test>::get(id).expect("it is there");
-    Performance::attempt(id, &challenge, number).expect("there is such an attempt")
+    let flipping = Performance::flipping(id, &challenge);
+    let flipping = flipping.unwrap_or_else(|_| panic!("the start hash is known"));
+    flipping.attempt(number).expect("there is such an attempt")
 }
 
 /// The topic of the first attempt.
@@ -574,6 +576,13 @@ pub fn commit(id: ChallengeId, place: usize) -> DispatchResultWithPostInfo {
     )
 }
 
+/// Commits to the fallback, as the members at these places.
+pub fn commit_all(id: ChallengeId, places: impl IntoIterator<Item = usize>) {
+    for place in places {
+        assert_ok!(commit(id, place));
+    }
+}
+
 /// Goes from F to C at the normal pace of the development timing.
 pub fn until_commits_end() {
     blocks(4);
@@ -582,9 +591,7 @@ pub fn until_commits_end() {
 /// A challenge whose fallback has given R, in block C; these members of five have committed.
 pub fn fallen_back(committed: &[usize]) -> ChallengeId {
     let id = committing();
-    for place in committed {
-        assert_ok!(commit(id, *place));
-    }
+    commit_all(id, committed.iter().copied());
     until_commits_end();
     id
 }

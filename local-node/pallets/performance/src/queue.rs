@@ -26,7 +26,7 @@ const CLOSING_DELAY: u32 = 10;
 const PATIENCE: u32 = 4;
 
 /// So many frauds of a challenge are removed at once.
-const MAX_PRUNED_FRAUDS: u32 = 64;
+const MAX_PRUNED_FRAUDS: usize = 64;
 
 impl<T: Config> Pallet<T> {
     /// The number of this block.
@@ -238,8 +238,13 @@ impl<T: Config> Pallet<T> {
     /// Removes all that is kept of a closed challenge. Its frauds go first, a bounded number at a
     /// time; while some are left, it stays the next that is due.
     fn prune(id: ChallengeId, challenge: &Challenge<T::AccountId>) {
-        let left = Frauds::<T>::clear_prefix(id, MAX_PRUNED_FRAUDS, None);
-        if left.maybe_cursor.is_some() {
+        let evidence: alloc::vec::Vec<Hash> = Frauds::<T>::iter_key_prefix(id)
+            .take(MAX_PRUNED_FRAUDS)
+            .collect();
+        for one in &evidence {
+            Frauds::<T>::remove(id, one);
+        }
+        if evidence.len() == MAX_PRUNED_FRAUDS {
             return;
         }
         Self::take_off_agenda(id, challenge);
