@@ -87,7 +87,7 @@ class FallingBack:
 
     Attributes:
         opened: what the chain told in block F.
-        opened_ms: timestamp of F.
+        opened_block, opened_ms: F, and its timestamp.
         commitments: in the order in which they came.
         settled_ms: timestamp of the block that fixed R, or gave up.
         parents: hashes of the eight blocks before that one, the newest first.
@@ -95,6 +95,7 @@ class FallingBack:
     """
 
     opened: CommitOpened
+    opened_block: int
     opened_ms: int
     commitments: tuple[Commitment, ...]
     settled_ms: int
@@ -405,7 +406,7 @@ async def _falling_back(
     if snapshot.fallback is None:
         return None
     last = closed_at if snapshot.flip is None else snapshot.flip.block
-    opening: tuple[CommitOpened, int] | None = None
+    opening: tuple[CommitOpened, int, int] | None = None
     commitments: list[Commitment] = []
     fell_back: FlipFellBack | None = None
     first = await _first_at(client, snapshot.challenge.flip_end_ms, snapshot.challenge.block, last)
@@ -415,7 +416,7 @@ async def _falling_back(
         for _position, _record, opened in _told(
             events, CommitOpened, lambda e: e.id == snapshot.id
         ):
-            opening = opened, await client.timestamp(block)
+            opening = opened, number, await client.timestamp(block)
         for _position, record, told in _told(events, FlipCommitted, lambda e: e.id == snapshot.id):
             commitments.append(await _commitment(client, number, block, record, told))
         for _position, _record, event in _told(events, FlipFellBack, lambda e: e.id == snapshot.id):
@@ -424,7 +425,8 @@ async def _falling_back(
         raise OperationError(f"No block tells since when challenge {snapshot.id} fell back.")
     return FallingBack(
         opened=opening[0],
-        opened_ms=opening[1],
+        opened_block=opening[1],
+        opened_ms=opening[2],
         commitments=tuple(commitments),
         settled_ms=await client.timestamp(await _hash(client, last)),
         parents=await _parents(client, last),

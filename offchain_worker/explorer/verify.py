@@ -266,8 +266,8 @@ def _frauds(history: History) -> Iterator[str]:
         place = attempt.places[evidence.offender]
         kind = FraudKind(evidence.proof_kind)
         _require(
-            (event.attestor, event.kind, event.attempt)
-            == (roster[place].account, kind, proof.attempt),
+            (event.id, event.attestor, event.kind, event.attempt)
+            == (snapshot.id, roster[place].account, kind, proof.attempt),
             f"{name} is against another member, or of another kind or attempt",
         )
         _require(
@@ -319,6 +319,23 @@ def _slash(history: History, name: str, accusation: Accusation) -> None:
         and (record.event.account, record.event.role) == (event.attestor, Role.ATTESTOR)
     ]
     _require(sum(taken) == event.slashed, f"{name}: the bond was not slashed")
+    burnt = event.slashed - event.reward
+    _require(
+        (not event.reward or _balances(accusation, "Deposit", event.reward, event.reporter))
+        and (not burnt or _balances(accusation, "BurnedDebt", burnt)),
+        f"{name}: the reward was not paid, or the rest not burnt",
+    )
+
+
+def _balances(accusation: Accusation, name: str, amount: int, who: bytes | None = None) -> bool:
+    """Whether money was moved so while the proof was taken."""
+    return any(
+        isinstance(record.event, OtherEvent)
+        and (record.event.pallet, record.event.name) == ("Balances", name)
+        and record.event.fields["amount"] == amount
+        and (who is None or bytes(record.event.fields["who"]) == who)
+        for record in accusation.events
+    )
 
 
 def _until(history: History, block: int) -> list[KnownExpulsion]:
@@ -387,7 +404,11 @@ def _commitments(history: History, falling_back: FallingBack) -> Iterator[str]:
     opened, fallback = falling_back.opened, snapshot.fallback
     if fallback is None:
         raise DoesNotHold("the chain keeps no fallback")
-    _require(challenge.flip_end_ms <= falling_back.opened_ms, "the fallback began before its time")
+    _require(
+        challenge.flip_end_ms <= falling_back.opened_ms
+        and opened.since == falling_back.opened_block,
+        "the fallback began before its time, or in another block",
+    )
     expelled = {one.place for one in _until(history, opened.since)}
     flip, places = _attempts(history).fallback(expelled)
     told = (opened.id, opened.topic, places_of(opened.roster))
@@ -621,7 +642,8 @@ def _void(history: History, settlement: Settlement) -> str:
         expelled = {one.place for one in _until(history, history.closing.block)}
         left = len(challenge.roster) - len(expelled)
         _require(
-            left < challenge.timing.min_active, "it fell back to nothing, though members enough"
+            left < challenge.timing.min_active,
+            "it fell back to nothing, though members enough are left",
         )
         reason = f"{left} members were left"
     else:
@@ -640,8 +662,15 @@ def _void(history: History, settlement: Settlement) -> str:
             reason = f"{committed} committed to the fallback"
     _absent(settlement, absent)
     _absences(history, settlement)
-    moved = replace(settlement, paid=(), absent=(), burnt=0, to_escrow=0)
-    _require(moved == VOID, "without randomness a challenge is Void and pays no rewards")
+    fees = [item for item in settlement.paid if item.kind is PaymentKind.CLOSING]
+    expected = replace(
+        VOID,
+        paid=tuple(fees),
+        absent=settlement.absent,
+        burnt=settlement.burnt,
+        to_escrow=settlement.to_escrow,
+    )
+    _require(settlement == expected, "without randomness a challenge is Void and pays no rewards")
     return f"Void, as {reason}: nobody is paid, {len(absent)} pay for absence"
 
 

@@ -37,8 +37,10 @@ from chain_types.calls import (
     SubmitReport,
 )
 from chain_types.records import (
+    Auditing,
     Challenge,
     Closed,
+    Committing,
     Endpoint,
     Expulsion,
     Flip,
@@ -64,6 +66,7 @@ from offchain_worker.coinflip.attempts import Attempt, Attempts
 from offchain_worker.coinflip.commitments import commitment_root
 from offchain_worker.coinflip.envelope import Kind, SignedEnvelope, signing_payload
 from offchain_worker.coinflip.evidence import bad_reveal, equivocation
+from offchain_worker.explorer.history import RANDOMNESS_PARENTS
 from offchain_worker.hypercore.manifest import encode_manifest
 from offchain_worker.service.registration import attestor_registration, hoster_registration
 from offchain_worker.testnet.genesis import UNIT, genesis_patch, timing
@@ -121,6 +124,9 @@ class Script:
         world.new_block()
         world.new_block()
         terms = Terms(HOSTER_REWARD, ATTESTOR_REWARD, LENGTH, None)
+        # More blocks than the randomness of the draw mixes.
+        for _ in range(RANDOMNESS_PARENTS):
+            world.new_block()
         world.submit((OpenHosting(FEED, HOSTER.public, 1_000 * UNIT, terms), SPONSOR))
         world.submit((AcceptHosting(0, 0, LENGTH), HOSTER))
         while not world.chain.storage(storage.START_HASHES.key(0)):
@@ -214,16 +220,19 @@ class Script:
         self.submit(AnchorFlip(0, number, openings, echoes), self.members[by].account)
 
     def commit(self, places: Collection[int]) -> None:
-        """Commit to the fallback, which has begun."""
+        """Commit to the fallback, which has begun, all in one block."""
         fallback = self.world.read(storage.FALLBACKS, 0)
         assert fallback is not None
-        for place in places:
-            member = self.members[place]
-            z = member.secrets.audit_seal(fallback.topic, member.session_key.public)
-            self.submit(CommitFlip(0, z), member.account)
+        members = [self.members[place] for place in places]
+        seals = [m.secrets.audit_seal(fallback.topic, m.session_key.public) for m in members]
+        calls = [CommitFlip(0, z) for z in seals]
+        self.world.submit(*zip(calls, [m.account for m in members], strict=True))
 
     def open_reports(self) -> None:
-        """Pass the window, until the chain takes reports."""
+        """Pass the window, until the chain takes reports; a fallback ends first."""
+        while isinstance(self.challenge.stage, Committing):
+            self.world.new_block()
+        assert isinstance(self.challenge.stage, Auditing)
         self.world.chain.travel(max(0, self.challenge.end_ms - self.world.chain.now_ms()))
         while not isinstance(self.challenge.stage, Reporting):
             self.world.new_block()
