@@ -237,16 +237,17 @@ class Testnet:
             ChainError: the node does not answer.
         """
         heads = self.client.heads()
-        too_few = False
+        stuck = False
         try:
             async for head in heads:
                 await self._take(head, tell)
                 refresh()
                 if once and len(self.settled.challenges) >= self.layout.choices.hosters:
                     return
-                if not too_few and await self._has_too_few(head, tell):
-                    too_few = True
-                if once and too_few:
+                if not stuck and (line := await self.too_few(head.hash)) is not None:
+                    stuck = True
+                    tell(line)
+                if once and stuck:
                     return
         finally:
             heads.close()
@@ -264,20 +265,23 @@ class Testnet:
                 self._take_challenge(snapshot, tell)
         network.balances = await self.balances()
 
-    async def _has_too_few(self, head: Head, tell: Callable[[str], None]) -> bool:
-        """Whether nothing runs, and expulsions left fewer attestors than a challenge takes."""
+    async def too_few(self, at: bytes) -> str | None:
+        """A line once nothing runs and expulsions left fewer attestors than a challenge takes.
+
+        Args:
+            at: hash of the block that was taken in last.
+        """
         challenges = self.network.challenges.values()
         if any(challenge.outcome is None for challenge in challenges):
-            return False
+            return None
         if not any(challenge.frauds for challenge in challenges):
-            return False
-        timing = await self.client.read(storage.TIMING, at=head.hash)
-        left = await self.client.read(storage.ELIGIBLE_COUNT, at=head.hash)
+            return None
+        timing = await self.client.read(storage.TIMING, at=at)
+        left = await self.client.read(storage.ELIGIBLE_COUNT, at=at)
         needed = timing.attestors * timing.pool_factor
         if left >= needed:
-            return False
-        tell(f"no further challenge: {left} attestors are left, and it takes {needed}")
-        return True
+            return None
+        return f"no further challenge: {left} attestors are left, and it takes {needed}"
 
     def _take_challenge(self, snapshot: Snapshot, tell: Callable[[str], None]) -> None:
         challenge = snapshot.challenge

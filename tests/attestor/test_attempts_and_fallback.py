@@ -23,6 +23,8 @@ from offchain_worker.explorer.verify import verify_history
 
 TWO_ATTEMPTS = {"flipMs": 13_000, "windowMs": 23_000}
 """Room for attempt 1: it ends at most 12 s after the start."""
+TC_MS = 1_900
+"""From the start until who lacks a commitment gives up."""
 
 
 def settlement_of(snapshot: Snapshot) -> Settlement:
@@ -118,6 +120,32 @@ async def test_after_an_expulsion_the_others_flip_again_among_themselves(
         gained = {name: amount - before[name] for name, amount in (await world.money()).items()}
         assert gained[adversary.name] <= -world.client.constants.attestor_bond
         assert max(gained.values()) > world.client.constants.attestor_bond // 2
+
+
+async def test_a_member_that_comes_too_late_for_an_attempt_is_in_the_next(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """It hears the others give up, which lets it take part again; nobody is to blame."""
+    async with open_world(tmp_path, timing=TWO_ATTEMPTS) as world:
+        await world.hire()
+        late = world.attestors[2]
+        started = await world.started()
+        late.stop()
+        gives_up_at = started.challenge.t0 + TC_MS
+        await trio.sleep((gives_up_at + 500 - world.clock_ms()) / 1_000)
+        await late.start()
+        settled = await world.settled()
+        settlement, flip = settlement_of(settled), settled.flip
+        assert flip is not None
+        assert (flip.attempt, flip.fell_back) == (1, False)
+        assert (settlement.outcome, settlement.active, settlement.served) == (Verdict.PASSED, 5, 5)
+        assert (settled.frauds, settled.expulsions, settlement.absent) == ({}, (), ())
+        exits = [
+            (line.values["attempt"], line.values["outcome"])
+            for line in world.events("coinflip.exit")
+        ]
+        assert sorted(exits) == [(0, "Offline")] * 5 + [(1, "Success")] * 5
+        await holds(world)
 
 
 async def test_after_a_certificate_nobody_flips_again(

@@ -6,8 +6,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from e2e_commands import succeed
-from e2e_network import Network, closed, events_of, holds, open_network, settlement_of, until
+import trio
+from e2e_commands import datdot, make_feed, succeed
+from e2e_network import (
+    STEP_SECONDS,
+    Network,
+    closed,
+    events_of,
+    holds,
+    open_network,
+    settlement_of,
+    until,
+)
 
 from chain_types import storage
 from chain_types.records import FraudKind, Role, Verdict
@@ -15,6 +25,7 @@ from offchain_worker.attestor.adversary import Fault
 from offchain_worker.chain.client import Snapshot
 from offchain_worker.testnet.testnet import ATTESTOR_REWARD
 
+RUN_SECONDS = 150.0
 ADVERSARY = "attestor-3"
 PROVEN = {
     Fault.EQUIVOCATE: FraudKind.EQUIVOCATION,
@@ -40,6 +51,30 @@ async def test_the_challenge_passes_all_the_same(tmp_path: Path, fault: Fault) -
             await check_unharmed(network, snapshot)
         else:
             await check_expelled(network, snapshot, kind)
+            with trio.fail_after(STEP_SECONDS):
+                await network.watch(print, refresh=lambda: None, once=True)
+            head = await network.client.finalized()
+            assert await network.too_few(head.hash) == (
+                "no further challenge: 4 attestors are left, and it takes 5"
+            )
+
+
+def test_the_command_shows_it(tmp_path: Path) -> None:
+    status, output, errors = datdot(
+        *("testnet", "--once", "--port", "0", "--hosters", "1", "--adversary", "equivocate"),
+        *("--feed", make_feed(tmp_path / "feed")),
+        timeout=RUN_SECONDS,
+    )
+    assert (status, errors) == (0, "")
+    lines = output.splitlines()
+    expelled = "challenge 0: attestor-5 was expelled: equivocation; 1000 slashed, 500 to attestor-"
+    assert len([line for line in lines if line.startswith(expelled)]) == 1
+    assert "challenge 0: nobody anchored; the fallback drew R among 4 of 5" in lines
+    evidence = [line for line in lines if line.endswith("holds evidence against attestor-5")]
+    assert len(evidence) == 4
+    assert "challenge 0: Passed (4 of 4 reported)" in lines
+    for line in lines:
+        assert line.startswith(("feed ", "challenge 0", "settled after ")), output
 
 
 async def check_unharmed(network: Network, snapshot: Snapshot) -> None:
