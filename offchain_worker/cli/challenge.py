@@ -30,9 +30,11 @@ def list_(url: UrlOption = DEFAULT_URL) -> None:
                 if challenge is None:
                     continue
                 tally = await client.read(storage.TALLIES, identifier)
+                flip = await client.read(storage.FLIPS, identifier)
+                members = len(challenge.roster if flip is None else flip.places)
                 typer.echo(
                     f"{identifier}: hosting {challenge.hosting}, {stage_name(challenge.stage)}, "
-                    f"{tally.served} served, {tally.failed} failed, of {len(challenge.roster)}"
+                    f"{tally.served} served, {tally.failed} failed, of {members}"
                 )
 
     run_command(main)

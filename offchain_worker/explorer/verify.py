@@ -51,7 +51,7 @@ from offchain_worker.attestor.context import (
 )
 from offchain_worker.audit.receipt import Receipt
 from offchain_worker.audit.report import ReportError, check_report
-from offchain_worker.coinflip.attempts import Attempts
+from offchain_worker.coinflip.attempts import Attempt, Attempts
 from offchain_worker.coinflip.attempts import Expulsion as KnownExpulsion
 from offchain_worker.coinflip.commitments import (
     commitment_root,
@@ -259,6 +259,7 @@ def _frauds(history: History) -> Iterator[str]:
         attempt = attempts.numbered(proof.attempt, known_expulsions(expulsions))
         if attempt is None:
             raise DoesNotHold(f"{name} is for attempt {proof.attempt}, which does not exist")
+        _settled_before(attempt, accusation.block_ms, name)
         try:
             evidence = verify_evidence(encode_proof(proof), attempt.flip)
         except EvidenceError as error:
@@ -298,6 +299,16 @@ def _frauds(history: History) -> Iterator[str]:
     _require(
         snapshot.expulsions == tuple(expulsions),
         "the expulsions do not follow from the proofs of fraud",
+    )
+
+
+def _settled_before(attempt: Attempt, block_ms: int, what: str) -> None:
+    """No expulsion in this block or later can change the attempt's roster (coinflip.md §3)."""
+    schedule, number = attempt.schedule, attempt.flip.attempt
+    last = schedule.start_ms - 2 * schedule.timing.block_ms - schedule.timing.finality_ms
+    _require(
+        number == 0 or block_ms > last,
+        f"{what} of attempt {number} came before its roster was settled",
     )
 
 
@@ -358,6 +369,7 @@ def _anchored(history: History, flip: Flip) -> Iterator[str]:
     _require(
         flip.places == attempt.places, "the active members are not those of the attempt's roster"
     )
+    _settled_before(attempt, anchoring.block_ms, "the anchor")
     yield f"attempt {flip.attempt} is among {len(keys)}, its topic is {topic.hex()}"
     _require(
         challenge.t0 <= anchoring.block_ms < challenge.flip_end_ms,

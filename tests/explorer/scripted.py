@@ -31,10 +31,13 @@ from chain_types.calls import (
     AnchorFlip,
     CloseChallenge,
     CommitFlip,
+    Deregister,
+    Drain,
     OpenHosting,
     PublishFeed,
     ReportFraud,
     SubmitReport,
+    Undrain,
 )
 from chain_types.records import (
     Auditing,
@@ -47,6 +50,7 @@ from chain_types.records import (
     FraudKind,
     Opening,
     Reporting,
+    Role,
     Terms,
 )
 from chain_types.report import Failure, Reason, decode_proof
@@ -66,6 +70,7 @@ from offchain_worker.coinflip.attempts import Attempt, Attempts
 from offchain_worker.coinflip.commitments import commitment_root
 from offchain_worker.coinflip.envelope import Kind, SignedEnvelope, signing_payload
 from offchain_worker.coinflip.evidence import bad_reveal, equivocation
+from offchain_worker.errors import OperationError
 from offchain_worker.explorer.history import RANDOMNESS_PARENTS
 from offchain_worker.hypercore.manifest import encode_manifest
 from offchain_worker.service.registration import attestor_registration, hoster_registration
@@ -177,15 +182,10 @@ class Script:
         """Put a call into a block of its own."""
         self.world.submit((call, account))
 
-    def expel(
-        self,
-        place: int,
-        kind: FraudKind = FraudKind.EQUIVOCATION,
-        *,
-        attempt: int = 0,
-        reporter: Account = SPONSOR,
-    ) -> None:
-        """Let a member commit a fraud in an attempt, and prove it."""
+    def proof(
+        self, place: int, kind: FraudKind = FraudKind.EQUIVOCATION, attempt: int = 0
+    ) -> ReportFraud:
+        """Let a member commit a fraud in an attempt; what proves it."""
         run = self.attempt(attempt)
         index = run.index_of(place)
         assert index is not None
@@ -200,7 +200,18 @@ class Script:
         else:
             pair = signed(Kind.COMMIT, b"y" * 64), signed(Kind.REVEAL, b"x" * 64)
             evidence = bad_reveal(run.flip, *pair)
-        self.submit(ReportFraud(decode_proof(evidence.encoded)), reporter)
+        return ReportFraud(decode_proof(evidence.encoded))
+
+    def expel(
+        self,
+        place: int,
+        kind: FraudKind = FraudKind.EQUIVOCATION,
+        *,
+        attempt: int = 0,
+        reporter: Account = SPONSOR,
+    ) -> None:
+        """Let a member commit a fraud in an attempt, and prove it."""
+        self.submit(self.proof(place, kind, attempt), reporter)
 
     def anchor(self, number: int, by: int) -> None:
         """Flip the coin as all members of an attempt would; the one at a place anchors it."""
@@ -270,10 +281,15 @@ class Script:
             self.world.new_block()
 
     def read(self, ask: Callable[[ChainClient], Any]) -> Any:
-        """What a client reads of this chain."""
+        """What a client reads of this chain.
+
+        Raises:
+            OperationError: as `ask` does.
+        """
 
         async def main() -> Any:
             node = Node(self.world.chain, Mode.MANUAL)
+            found, refusal = None, None
             async with trio.open_nursery() as nursery:
 
                 async def connect() -> trio.abc.Stream:
@@ -282,8 +298,13 @@ class Script:
                     return near
 
                 async with open_chain("ws://chain.invalid", open_stream=connect) as client:
-                    found = await ask(client)
+                    try:
+                        found = await ask(client)
+                    except OperationError as error:
+                        refusal = error
                 nursery.cancel_scope.cancel()
+            if refusal is not None:
+                raise refusal
             return found
 
         return trio.run(main)
@@ -367,6 +388,25 @@ def slotted() -> Script:
     return script
 
 
+def came_back() -> Script:
+    """Bonds of all sorts are slashed: a full one, one filled up again, what is left of others.
+
+    The first offender comes back and is convicted again in the same block. Nobody commits; after
+    that one of the absent leaves, and is convicted while its bond is still held.
+    """
+    script = Script.begin()
+    again, leaver, poorer, *_ = [member.account for member in script.members]
+    script.expel(0)
+    proof = script.proof(0, FraudKind.BAD_REVEAL)
+    script.world.submit((Undrain(Role.ATTESTOR), again), (proof, SPONSOR))
+    script.submit(Drain(Role.ATTESTOR), leaver)
+    script.until_closed()
+    script.submit(Deregister(Role.ATTESTOR), leaver)
+    script.expel(1, reporter=poorer)
+    script.expel(2)
+    return script
+
+
 SCRIPTS: dict[str, Callable[[], Script]] = {
     "retried": retried,
     "fell_back": fell_back,
@@ -374,4 +414,5 @@ SCRIPTS: dict[str, Callable[[], Script]] = {
     "dissolved": dissolved,
     "stalled": stalled,
     "slotted": slotted,
+    "came_back": came_back,
 }

@@ -110,6 +110,17 @@ def test_what_happened_holds(passed: History, failed: History) -> None:
                 r"5 payments, \d+ in all, and 0 absence fees follow",
             ],
         ),
+        (
+            "came_back",
+            [
+                r"\w+ is guilty of EQUIVOCATION in attempt 0: 10{15} slashed, 50{14} of it to \w+",
+                r"\w+ is guilty of BAD_REVEAL in attempt 0: 10{15} slashed, 50{14} of it to \w+",
+                r"\w+ is guilty of EQUIVOCATION in attempt 0: 990{13} slashed, 4950{12} of it .*",
+                r"\w+ is guilty of EQUIVOCATION in attempt 0: 990{13} slashed, 4950{12} of it .*",
+                r"0 of 4 committed to the fallback, topic \w{64}",
+                "Void, as 0 committed to the fallback: nobody is paid, 4 pay for absence",
+            ],
+        ),
     ],
 )
 def test_what_went_wrong_holds(told: dict[str, Any], name: str, said: list[str]) -> None:
@@ -320,7 +331,8 @@ ACCUSED = ("accusations", 0)
     [
         (("parents", 7), "the randomness of the draw does not follow"),
         ((*ACCUSED, "proof", "id"), "proves nothing: topic"),
-        ((*ACCUSED, "proof", "attempt"), "proves nothing: envelope"),
+        ((*ACCUSED, "proof", "attempt"), "of attempt 1 came before its roster was settled"),
+        (("accusations", 2, "proof", "attempt"), "proves nothing: envelope"),
         ((*ACCUSED, "proof", "a"), "proves nothing: envelope"),
         ((*ACCUSED, "event", "attestor"), "against another member, or of another kind or attempt"),
         ((*ACCUSED, "event", "id"), "against another member, or of another kind or attempt"),
@@ -391,6 +403,18 @@ def test_an_expulsion_in_time_takes_a_member_out_of_the_next_attempt(
     ):
         history = altered(history, path, later)
     assert "the topic does not follow from challenge, block and roster" in refusal(history)
+
+
+def test_before_an_attempt_is_settled_nothing_of_it_counts(told: dict[str, Any]) -> None:
+    """As long as an expulsion could still change its roster, it is neither anchored nor accused."""
+    history: History = told["retried"].history
+    sentence = "of attempt 1 came before its roster was settled"
+    early = history.snapshot.challenge.t0 + 4_000
+    changed = altered(history, ("anchoring", "block_ms"), early)
+    assert refusal(changed) == f"the anchor {sentence}"
+    changed = altered(history, ("accusations", 3, "block_ms"), early)
+    changed = altered(changed, ("accusations", 3, "event", "timestamp_ms"), early)
+    assert refusal(changed).endswith(sentence)
 
 
 def test_who_is_expelled_is_not_paid(told: dict[str, Any]) -> None:
@@ -485,7 +509,17 @@ def test_only_active_members_report(told: dict[str, Any]) -> None:
     assert refusal(replace(history, reports=reports)) == "somebody reported who is not active"
 
 
-NAMES = ("passed", "failed", "retried", "fell_back", "abandoned", "dissolved", "stalled", "slotted")
+NAMES = (
+    "passed",
+    "failed",
+    "retried",
+    "fell_back",
+    "abandoned",
+    "dissolved",
+    "stalled",
+    "slotted",
+    "came_back",
+)
 READ = ("snapshot", "anchoring", "accusations", "falling_back")
 
 
