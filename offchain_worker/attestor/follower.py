@@ -158,7 +158,6 @@ class Follower:
         self._proven: frozenset[bytes] = frozenset()
         # What we know ourselves.
         self._participation: Participation | None = None
-        self._run: tuple[bytes, trio.CancelScope] | None = None
         self._secrets: FlipSecrets | None = None
         self._cases: dict[bytes, _Case] = {}
         self._rewards: list[int] = []
@@ -334,9 +333,6 @@ class Follower:
         else:
             self._log.info("attestor.not_active", fell_back=flip.fell_back)
         self._flip = flip
-        if self._run is not None and self._run[0] != flip.topic:
-            # Another attempt than the one that goes on: nothing can come of it any more.
-            self._run[1].cancel()
         await tools.swarm.anchored(flip.topic, flip.root, flip.randomness)
 
     async def _read_hoster(self, head: Head) -> None:
@@ -409,7 +405,10 @@ class Follower:
         return False
 
     async def _flip_coin(self) -> None:
-        """All attempts, one after the other, until one gives R or none is left."""
+        """All attempts, one after the other, until the chain has R or none is left.
+
+        One that is under way then goes on to its Tx: peers may still need what we hold.
+        """
         participation = self._participation
         if participation is None:
             raise RuntimeError("a coinflip starts when its challenge is known")
@@ -418,7 +417,7 @@ class Follower:
             return
         try:
             await self._pass_over(participation)
-            while self._stage is Stage.FLIP:
+            while self._stage is Stage.FLIP and self._flip is None:
                 if participation.attempt is not None:
                     await self._attend(participation, participation.attempt)
                 elif participation.next_ms is not None:
@@ -428,7 +427,7 @@ class Follower:
         except JournalError as error:
             self._log.error("coinflip.silent", reason=str(error))
             self._memory.flip = Progress.IMPOSSIBLE
-        except ChainError as error:
+        except (ChainError, DecodeError) as error:
             self._log.warning("coinflip.chain_unreadable", reason=str(error))
             self._memory.flip = Progress.NOT_STARTED
         else:
@@ -488,16 +487,7 @@ class Follower:
                 self._go_on(self._open_nursery)
 
         self._log.info("coinflip.begun", attempt=attempt.flip.attempt, members=attempt.places)
-        with trio.CancelScope() as scope:
-            self._run = topic, scope
-            try:
-                attended = await tools.swarm.run(
-                    machine, peers, journal=tools.journal, on_event=on_event
-                )
-            finally:
-                self._run = None
-        if scope.cancelled_caught:
-            return
+        attended = await tools.swarm.run(machine, peers, journal=tools.journal, on_event=on_event)
         conclude = partial(tools.journal.conclude, topic, may_retry=machine.may_retry)
         await trio.to_thread.run_sync(conclude)
         participation.conclude(may_retry=machine.may_retry)

@@ -38,6 +38,7 @@ class ChallengeState:
     Attributes:
         id, hosting, hoster: which.
         attestors: by name, in roster order.
+        attempt: of the coinflip, the newest that a log tells of.
         stage: Flip, Commit, Audit, Report, or the outcome.
         reported: how many reports the chain has.
         active: how many are to report, once R is fixed.
@@ -50,6 +51,7 @@ class ChallengeState:
     hosting: int
     hoster: str
     attestors: dict[str, AuditState]
+    attempt: int = 0
     stage: str = "Flip"
     reported: int = 0
     active: int | None = None
@@ -64,6 +66,14 @@ class ChallengeState:
         """A challenge that just started."""
         attestors = {name: AuditState() for name in members}
         return cls(identifier, hosting, hoster, attestors)
+
+    def begin(self, attempt: int) -> bool:
+        """Take in that an attempt goes on; False: an older one than is known."""
+        if attempt > self.attempt:
+            self.attempt = attempt
+            for audit in self.attestors.values():
+                audit.committed = audit.echoed = audit.revealed = False
+        return attempt == self.attempt
 
     def fix(self, flip: Flip | None) -> str | None:
         """Take in R, once it is there; returns a line when the fallback gave it."""
@@ -138,6 +148,8 @@ class Network:
         audit = challenge.attestors[process]
         label = f"challenge {challenge.id}: {process}"
         if event == "coinflip.progress":
+            if not challenge.begin(entry.get("attempt", 0)):
+                return None
             for flag in ("committed", "echoed", "revealed"):
                 members = entry.get(flag, [])
                 for name, state in zip(challenge.attestors, members, strict=False):

@@ -80,6 +80,21 @@ def test_an_anchor_is_no_news_of_its_own() -> None:
     assert state.expected == 4
 
 
+def test_progress_is_that_of_the_newest_attempt() -> None:
+    state = drawn()
+    network = Network(challenges={0: state})
+
+    def progress(attempt: int, committed: list[bool]) -> list[bool]:
+        entry = {"event": "coinflip.progress", "challenge": 0, "attempt": attempt}
+        assert network.hear("attestor-1", {**entry, "committed": committed}) is None
+        return [audit.committed for audit in state.attestors.values()]
+
+    assert progress(0, [True, True, False, False, True]) == [True, True, False, False, True]
+    assert progress(0, [False, False, True, False, False]) == [True, True, True, False, True]
+    assert progress(1, [True, False, False, False, False]) == [True, False, False, False, False]
+    assert progress(0, [True] * 5) == [True, False, False, False, False]
+
+
 def test_evidence_is_told_by_names() -> None:
     network = Network(challenges={0: drawn()})
     entry = {"event": "coinflip.evidence", "level": "warning", "challenge": 0, "offender": 4}
