@@ -50,18 +50,18 @@ def show(
     import msgspec
 
     from offchain_worker.chain.client import open_chain
-    from offchain_worker.explorer.show import challenge_details, challenge_lines
+    from offchain_worker.explorer.show import challenge_lines, challenge_summary
 
     async def main() -> None:
         async with open_chain(url) as client:
             snapshot = await client.challenge(challenge)
             if snapshot is None:
                 raise OperationError(f"The chain has no challenge {challenge}, or none any more.")
-            details = challenge_details(snapshot, await client.reports(challenge))
+            summary = challenge_summary(snapshot, await client.reports(challenge))
         if json:
-            typer.echo(msgspec.json.encode(details).decode())
+            typer.echo(msgspec.json.encode(summary).decode())
         else:
-            typer.echo("\n".join(challenge_lines(details)))
+            typer.echo("\n".join(challenge_lines(summary)))
 
     run_command(main)
 

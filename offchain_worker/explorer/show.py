@@ -12,6 +12,7 @@ from chain_types.records import (
     Challenge,
     Closed,
     Committing,
+    Expulsion,
     FailedRecord,
     Flip,
     Flipping,
@@ -52,9 +53,12 @@ def fraud_name(kind: FraudKind) -> str:
 
 
 def challenge_summary(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) -> dict[str, Any]:
-    """One challenge in short, as JSON-ready values: how it went and who was paid.
+    """One challenge as JSON-ready values.
 
-    `attempts` counts the coinflips up to the anchored one; 0: none was anchored.
+    `attempts` counts the coinflips up to the anchored one; 0: none was anchored. What is the
+    exception has a key only where it happened: `retry` (which attempt was anchored, and among
+    whom), `fallback` (who committed, and who did not), `frauds` (who lost what for which),
+    `expelled`, `absent` (who paid how much).
 
     Args:
         snapshot: from `ChainClient.challenge`.
@@ -65,7 +69,7 @@ def challenge_summary(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) ->
     for payment in () if settlement is None else settlement.paid:
         address = ss58_encode(payment.account)
         paid[address] = paid.get(address, 0) + payment.amount
-    return {
+    summary = {
         "id": str(snapshot.id),
         "hosting": str(challenge.hosting),
         "hoster": ss58_encode(challenge.hoster),
@@ -82,68 +86,58 @@ def challenge_summary(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) ->
         ],
         "paid": {address: str(amount) for address, amount in paid.items()},
     }
-
-
-def challenge_details(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) -> dict[str, Any]:
-    """All that is to be shown of one challenge, as JSON-ready values.
-
-    The summary, and beside it: how R came about and who is active; who was expelled, and for what;
-    who committed to the fallback and who did not; who paid for absence.
-
-    Args:
-        snapshot: from `ChainClient.challenge`.
-        reports: from `ChainClient.reports`.
-    """
-    challenge, flip, settlement = snapshot.challenge, snapshot.flip, snapshot.settlement
-    summary = challenge_summary(snapshot, reports)
-    summary["coinflip"] |= _how(challenge, flip)
-    fallback = snapshot.fallback
-    summary["fallback"] = None
-    if fallback is not None:
-        committed = [commit.place for commit in fallback.commits]
-        summary["fallback"] = {
-            "topic": fallback.topic.hex(),
-            "committed": _addresses(challenge, committed),
-            "missing": _addresses(challenge, fallback.missing),
-        }
-    expelled = {
-        challenge.roster[expulsion.place].account: expulsion for expulsion in snapshot.expulsions
+    exceptions = {
+        "retry": _retry(challenge, flip),
+        "fallback": _fallback(snapshot),
+        "frauds": [_fraud(*item) for item in sorted(snapshot.frauds.items(), key=_by_block)],
+        "expelled": [_expulsion(challenge, flip, one) for one in snapshot.expulsions],
+        "absent": {
+            ss58_encode(absence.account): str(absence.fee)
+            for absence in (() if settlement is None else settlement.absent)
+        },
     }
-    summary["frauds"] = [
-        {
-            "attestor": ss58_encode(fraud.offender),
-            "fraud": fraud_name(fraud.proof),
-            "evidence": identifier.hex(),
-            "reporter": ss58_encode(fraud.reporter),
-            "block": fraud.block,
-            "slashed": str(fraud.slashed),
-            "reward": str(fraud.reward),
-        }
-        for identifier, fraud in sorted(snapshot.frauds.items(), key=_by_block)
-    ]
-    summary["expelled"] = [
-        {
-            "attestor": ss58_encode(account),
-            "timestamp_ms": str(expulsion.timestamp_ms),
-            "active": flip is not None and flip.rank(expulsion.place) is not None,
-        }
-        for account, expulsion in expelled.items()
-    ]
-    summary["absent"] = {
-        ss58_encode(absence.account): str(absence.fee)
-        for absence in (() if settlement is None else settlement.absent)
-    }
-    return summary
+    return summary | {key: value for key, value in exceptions.items() if value}
 
 
-def _how(challenge: Challenge, flip: Flip | None) -> dict[str, Any]:
-    if flip is None:
-        return {"how": None, "attempt": None, "anchored_by": None, "active": []}
+def _retry(challenge: Challenge, flip: Flip | None) -> dict[str, Any] | None:
+    if flip is None or flip.by is None or flip.attempt == 0:
+        return None
     return {
-        "how": "Fallback" if flip.fell_back else "Anchored",
-        "attempt": None if flip.fell_back else flip.attempt,
-        "anchored_by": None if flip.by is None else ss58_encode(challenge.roster[flip.by].account),
+        "attempt": flip.attempt,
         "active": _addresses(challenge, flip.places),
+        "anchored_by": ss58_encode(challenge.roster[flip.by].account),
+    }
+
+
+def _fallback(snapshot: Snapshot) -> dict[str, Any] | None:
+    fallback = snapshot.fallback
+    if fallback is None:
+        return None
+    committed = [commit.place for commit in fallback.commits]
+    return {
+        "topic": fallback.topic.hex(),
+        "committed": _addresses(snapshot.challenge, committed),
+        "missing": _addresses(snapshot.challenge, fallback.missing),
+    }
+
+
+def _fraud(identifier: bytes, fraud: Fraud) -> dict[str, Any]:
+    return {
+        "attestor": ss58_encode(fraud.offender),
+        "fraud": fraud_name(fraud.proof),
+        "evidence": identifier.hex(),
+        "reporter": ss58_encode(fraud.reporter),
+        "block": fraud.block,
+        "slashed": str(fraud.slashed),
+        "reward": str(fraud.reward),
+    }
+
+
+def _expulsion(challenge: Challenge, flip: Flip | None, expulsion: Expulsion) -> dict[str, Any]:
+    return {
+        "attestor": ss58_encode(challenge.roster[expulsion.place].account),
+        "timestamp_ms": str(expulsion.timestamp_ms),
+        "active": flip is not None and flip.rank(expulsion.place) is not None,
     }
 
 
@@ -183,14 +177,14 @@ def _metrics(metrics: Metrics) -> dict[str, Any]:
     return values
 
 
-def challenge_lines(details: dict[str, Any]) -> list[str]:
-    """What `challenge_details` tells, as lines of text."""
+def challenge_lines(summary: dict[str, Any]) -> list[str]:
+    """A summary as lines of text."""
     lines = [
-        f"challenge {details['id']} of hosting {details['hosting']}: {details['outcome']}",
-        f"  hoster {details['hoster']}",
-        *_flip_lines(details),
+        f"challenge {summary['id']} of hosting {summary['hosting']}: {summary['outcome']}",
+        f"  hoster {summary['hoster']}",
+        *_flip_lines(summary),
     ]
-    for report in details["reports"]:
+    for report in summary["reports"]:
         if report["outcome"] == "Failed":
             text = f"Failed({report['reason']})"
         else:
@@ -206,31 +200,33 @@ def challenge_lines(details: dict[str, Any]) -> list[str]:
                 f"{report['proved_chunks']} proved, {report['bytes']} bytes"
             )
         lines.append(f"  {report['attestor']} at {report['moment_ms']}: {text}")
-    lines.extend(f"  paid {amount} to {address}" for address, amount in details["paid"].items())
+    lines.extend(f"  paid {amount} to {address}" for address, amount in summary["paid"].items())
     lines.extend(
-        f"  {address} was absent and paid {fee}" for address, fee in details["absent"].items()
+        f"  {address} was absent and paid {fee}"
+        for address, fee in summary.get("absent", {}).items()
     )
     return lines
 
 
-def _flip_lines(details: dict[str, Any]) -> Iterator[str]:
-    flip, fallback = details["coinflip"], details["fallback"]
-    match flip["how"]:
-        case "Anchored":
-            yield (
-                f"  coinflip {flip['result']}, attempt {flip['attempt']}, "
-                f"{len(flip['active'])} active, anchored by {flip['anchored_by']}"
-            )
-        case "Fallback":
-            yield f"  coinflip {flip['result']}, by the fallback, {len(flip['active'])} active"
-        case _:
-            yield "  coinflip not anchored"
-    for fraud in details["frauds"]:
+def _flip_lines(summary: dict[str, Any]) -> Iterator[str]:
+    flip, retry, fallback = summary["coinflip"], summary.get("retry"), summary.get("fallback")
+    if flip["result"] is None:
+        yield "  coinflip not anchored"
+    elif fallback is not None:
+        yield f"  coinflip {flip['result']}, by the fallback"
+    elif retry is not None:
+        yield (
+            f"  coinflip {flip['result']}, attempt {retry['attempt']} among "
+            f"{len(retry['active'])}, anchored by {retry['anchored_by']}"
+        )
+    else:
+        yield f"  coinflip {flip['result']}, attempt 0"
+    for fraud in summary.get("frauds", ()):
         yield (
             f"  {fraud['attestor']} lost {fraud['slashed']} for {fraud['fraud']} in block "
             f"{fraud['block']}, {fraud['reward']} of it to {fraud['reporter']}"
         )
-    for expelled in details["expelled"]:
+    for expelled in summary.get("expelled", ()):
         still = ", active all the same" if expelled["active"] else ""
         yield f"  {expelled['attestor']} was expelled at {expelled['timestamp_ms']}{still}"
     if fallback is not None:

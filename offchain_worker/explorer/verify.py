@@ -370,7 +370,8 @@ def _anchored(history: History, flip: Flip) -> Iterator[str]:
         flip.places == attempt.places, "the active members are not those of the attempt's roster"
     )
     _settled_before(attempt, anchoring.block_ms, "the anchor")
-    yield f"attempt {flip.attempt} is among {len(keys)}, its topic is {topic.hex()}"
+    yield f"attempt {flip.attempt} is among {len(keys)} of {len(challenge.roster)} attestors"
+    yield f"the topic is {topic.hex()}"
     _require(
         challenge.t0 <= anchoring.block_ms < challenge.flip_end_ms,
         "the anchor is outside the time of the coinflip",

@@ -68,7 +68,8 @@ def test_what_happened_holds(passed: History, failed: History) -> None:
                 r"\w+ is guilty of BAD_REVEAL in attempt 0: 0 slashed, 0 of it to \w+",
                 r"\w+ is guilty of BAD_REVEAL in attempt 0: \d+ slashed, \d+ of it to \w+",
                 r"\w+ is guilty of EQUIVOCATION in attempt 1: \d+ slashed, \d+ of it to \w+",
-                r"attempt 1 is among 4, its topic is \w{64}",
+                "attempt 1 is among 4 of 5 attestors",
+                r"the topic is \w{64}",
                 r"all 4 members echoed the root \w{64}",
                 "Passed: 3 served, 0 failed, of 4",
                 # The hoster, two of the three who reported, and the closer.
@@ -105,7 +106,8 @@ def test_what_happened_holds(passed: History, failed: History) -> None:
         (
             "slotted",
             [
-                r"attempt 1 is among 4, its topic is \w{64}",
+                "attempt 1 is among 4 of 5 attestors",
+                r"the topic is \w{64}",
                 "Passed: 4 served, 0 failed, of 4",
                 r"5 payments, \d+ in all, and 0 absence fees follow",
             ],
