@@ -106,18 +106,6 @@ def check_passed(challenge: dict[str, Any], length: int) -> None:
     assert challenge["paid"] == {challenge["hoster"]: str(10 * UNIT), **attestors}
 
 
-def check_details(shown: dict[str, Any], challenge: dict[str, Any]) -> None:
-    """All that the testnet printed, and what concerns attempts, frauds and absences."""
-    flip = shown["coinflip"]
-    assert {**shown, "coinflip": challenge["coinflip"]} == {
-        **challenge,
-        **{"frauds": [], "expelled": [], "fallback": None, "absent": {}},
-    }
-    assert flip.items() >= challenge["coinflip"].items()
-    assert (flip["how"], flip["attempt"]) == ("Anchored", 0)
-    assert {report["attestor"] for report in challenge["reports"]} == set(flip["active"])
-
-
 def test_balances_change_by_what_was_paid_and_small_fees(finished: Finished) -> None:
     earned: dict[str, int] = {}
     for challenge in finished.result["challenges"]:
@@ -144,8 +132,8 @@ def test_commands_tell_the_same_from_the_kept_chain(finished: Finished, tmp_path
         hostings = succeed("hosting", "list", "--url", url)
         for challenge in finished.result["challenges"]:
             number = challenge["id"]
-            shown = json.loads(succeed("challenge", "show", number, "--json", "--url", url))
-            check_details(shown, challenge)
+            shown = succeed("challenge", "show", number, "--json", "--url", url)
+            assert json.loads(shown) == challenge
             assert f"{number}: hosting {challenge['hosting']}, Passed, 5 served" in listed
             assert challenge["hoster"] in hostings
             verified = succeed("challenge", "verify", number, "--url", url)
@@ -217,7 +205,7 @@ def test_verify_names_the_report_that_was_altered_in_a_block(
     with node(tmp_path / "chain") as url:
         status, output, errors = datdot("challenge", "verify", "0", "--url", url)
     assert status == 1
-    assert "ok: R is " in output, "what comes before still holds"
+    assert "the topic is" in output, "what comes before still holds"
     who = ss58_encode(attestor.signer)
     assert errors == f"datdot: Challenge 0 does not hold: report of {who}: {sentence}.\n"
 
