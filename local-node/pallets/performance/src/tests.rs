@@ -5,6 +5,7 @@ mod fallback;
 mod flip;
 mod fraud;
 mod queue;
+mod random;
 mod report;
 mod settlement;
 mod timing;

@@ -718,7 +718,7 @@ fn what_must_hold_of_a_fallback_is_noticed_when_it_does_not() {
         });
     };
     damage(
-        |id| Fallbacks::<Test>::remove(id),
+        Fallbacks::<Test>::remove,
         "a flip that nobody anchored has no fallback",
     );
     damage(
