@@ -501,7 +501,7 @@ class Follower:
             attempt=attempt.flip.attempt,
             outcome=type(attended.outcome).__name__,
             next_ms=next_ms,
-            peers=[
+            measured=[
                 {
                     "member": attempt.places[peer.index],
                     "rtt_p50_us": peer.rtt_p50_us,
