@@ -94,15 +94,17 @@ HasCertificate(s) ==
     /\ Root(s) # None
     /\ Has("echo phase") => \A m \in s.roster : <<m, Mine>> \in s.echoes
 
-\* The second condition of §3, an echo(0) or two different roots in hand.
+\* The second condition of §3, an echo(0) or two different roots in hand. Who came too late to
+\* commit may have heard of them.
 NoCertificateIsProven(s) ==
     \/ GaveUp(s)
+    \/ s.own.commit = {}
     \/ \E e \in s.echoes : e[2] \in {Zero, Other}
 
 MayRetry(s) ==
     /\ Has("silenced stays out") => ~s.silenced
     /\ Has("certificate bars") => ~HasCertificate(s) /\ s.own.reveal = {}
-    /\ Has("proof to retry") => (NoCertificateIsProven(s) \/ s.silenced)
+    /\ Has("proof to retry") => NoCertificateIsProven(s)
 
 -----------------------------------------------------------------------------
 (* Guards: safety rests on these *)
@@ -187,17 +189,37 @@ Advance(s) ==
         s2 == IF MayReveal(s1) THEN Reveal(s1) ELSE s1
     IN  Judge(Combine(s2))
 
-\* What can change nothing any more is forgotten, so that fewer states differ.
+(***************************************************************************)
+(* What can change nothing any more is forgotten, so that fewer states     *)
+(* differ: README.md, "What is forgotten".                                 *)
+(***************************************************************************)
+Later(phase, bound) == IF phase < bound THEN bound ELSE phase
+
+SignsNoMore(s) ==
+    /\ Has("echo once") /\ Has("give up once") /\ Has("silence")
+    /\ s.silenced \/ GaveUp(s) \/ (s.own.commit = {} /\ ~MayCommit(s))
+
+Closed(s) ==
+    LET nothing == [m \in s.roster |-> None]
+    IN  [s EXCEPT !.own = Empty, !.commits = nothing, !.echoes = {}, !.openings = nothing,
+                  !.evidence = {}, !.silenced = FALSE,
+                  !.outcome = IF @ # None /\ s.result = None THEN "offline" ELSE @]
+
 Forget(s) ==
-    IF s.phase = Over \/ s.silenced \/ (GaveUp(s) /\ Has("echo once") /\ Has("give up once"))
-    THEN [s EXCEPT !.commits = [m \in s.roster |-> None],
-                   !.echoes = {},
-                   !.openings = [m \in s.roster |-> None],
-                   !.evidence = IF s.outcome # None THEN {} ELSE @]
-    ELSE [s EXCEPT
-            !.echoes = IF HasCertificate(s) /\ Has("certificate bars")
-                       THEN {e \in @ : e[2] = Mine} ELSE @,
-            !.evidence = IF s.outcome # None /\ s.own.echo # {} THEN {} ELSE @]
+    IF s.phase = Over THEN Closed(s)
+    ELSE IF s.result # None /\ s.sent.reveal # {}
+         THEN Closed([s EXCEPT !.phase = Over, !.retry = MayRetry(s)])
+    ELSE IF SignsNoMore(s)
+         THEN [s EXCEPT !.phase = Later(@, BeforeTf),
+                        !.commits = [m \in s.roster |-> None],
+                        !.echoes = {},
+                        !.openings = [m \in s.roster |-> None],
+                        !.evidence = {}]
+    ELSE [s EXCEPT !.phase = IF s.own.echo # {} /\ Has("echo once") /\ Has("give up once")
+                             THEN Later(@, BeforeTf) ELSE @,
+                   !.echoes = IF HasCertificate(s) /\ Has("certificate bars")
+                              THEN {e \in @ : e[2] = Mine} ELSE @,
+                   !.evidence = {}]
 
 -----------------------------------------------------------------------------
 (* Evidence: what the chain accepts against a member *)
@@ -232,58 +254,78 @@ Begin(p, a, s) ==
        IN  Step(p, a, IF MayCommit(t) THEN Commit(t) ELSE t)
     \/ Step(p, a, [s EXCEPT !.phase = BeforeTe])
 
-HearCommit(s, m, v) ==
-    IF s.commits[m] = None THEN [s EXCEPT !.commits[m] = v]
-    ELSE IF s.commits[m] # v THEN [s EXCEPT !.evidence = @ \cup {m}]
-    ELSE s
+HearCommit(s, m, v) == [s EXCEPT !.commits[m] = v]
 
-HearEcho(s, m, token) ==
-    LET known == {e[2] : e \in {f \in s.echoes : f[1] = m}}
-    IN  [s EXCEPT !.echoes = @ \cup {<<m, token>>},
-                  !.evidence = IF known \subseteq {token} THEN @ ELSE @ \cup {m}]
+\* Before my own echo all that counts is whether anybody has echoed a root.
+HearOfEcho(s) == [s EXCEPT !.echoes = {<<s.me, Other>>}]
 
-HearReveal(s, m, v) ==
-    IF Fits(s, m, v) THEN [s EXCEPT !.openings[m] = v]
-    ELSE [s EXCEPT !.evidence = @ \cup {m}]
+HearEcho(s, m, token) == [s EXCEPT !.echoes = @ \cup {<<m, token>>}]
+
+HearReveal(s, m, v) == [s EXCEPT !.openings[m] = v]
+
+HearEvidence(s, m) == [s EXCEPT !.evidence = @ \cup {m}]
 
 Token(s, body) == IF body = Zero THEN Zero ELSE IF body = Root(s) THEN Mine ELSE Other
 
-\* Whatever a machine can still use of what it hears.
-Listens(s) == Running(s) /\ ~s.silenced /\ ~(GaveUp(s) /\ Has("echo once"))
-
+(***************************************************************************)
+(* An envelope that has no effect yet is heard later, when it has one; a   *)
+(* second commit, a second echo and a reveal that does not fit are heard   *)
+(* as the evidence that they make.                                         *)
+(***************************************************************************)
 Hear(p, a) ==
     LET s == run[p][a]
         honest == (s.roster \cap Honest) \ {p}
         hostile == s.roster \cap Byzantine
-    IN  \/ /\ Listens(s)
+        committed == Running(s) /\ ~s.silenced /\ s.own.commit # {}
+        vector == committed /\ (s.own.echo = {} \/ ~Has("echo once") \/ ~Has("echo phase"))
+        echoed == committed /\ Has("echo phase") /\ Root(s) # None /\ ~HasCertificate(s)
+        revealed == committed /\ HasCertificate(s)
+    IN  \/ /\ vector
            /\ \/ \E q \in honest :
-                    /\ run[q][a].sent.commit # {}
                     /\ s.commits[q] = None
+                    /\ run[q][a].sent.commit # {}
                     /\ Step(p, a, HearCommit(s, q, Sole))
               \/ \E b \in hostile, v \in Variants :
-                    Step(p, a, HearCommit(s, b, v))
-              \/ ~HasCertificate(s) /\
-                 \/ \E q \in honest : \E body \in run[q][a].sent.echo :
-                        Step(p, a, HearEcho(s, q, Token(s, body)))
-                 \/ \E b \in hostile, token \in {Mine, Other, Zero} :
-                        /\ token = Mine => Root(s) # None
-                        /\ Step(p, a, HearEcho(s, b, token))
-              \/ HasCertificate(s) /\
-                 \/ \E q \in honest :
-                        /\ run[q][a].sent.reveal # {}
-                        /\ Step(p, a, HearReveal(s, q, Sole))
-                 \/ \E b \in hostile, v \in Variants :
-                        Step(p, a, HearReveal(s, b, v))
-        \/ /\ Running(s) /\ ~s.silenced /\ s.outcome = None
+                    /\ s.commits[b] = None
+                    /\ Step(p, a, HearCommit(s, b, v))
+        \/ /\ vector
+           /\ s.own.echo = {} /\ s.echoes = {}
+           /\ \/ hostile # {}
+              \/ \E q \in honest : run[q][a].sent.echo \ {Zero} # {}
+           /\ Step(p, a, HearOfEcho(s))
+        \/ /\ echoed
+           /\ \/ \E q \in honest : \E body \in run[q][a].sent.echo :
+                    LET token == Token(s, body)
+                    IN  /\ <<q, token>> \notin s.echoes
+                        /\ Step(p, a, HearEcho(s, q, token))
+              \/ \E b \in hostile, token \in {Mine, Zero} :
+                    /\ <<b, token>> \notin s.echoes
+                    /\ Step(p, a, HearEcho(s, b, token))
+        \/ /\ revealed
+           /\ \/ \E q \in honest :
+                    /\ s.openings[q] = None
+                    /\ run[q][a].sent.reveal # {}
+                    /\ Step(p, a, HearReveal(s, q, Sole))
+              \/ \E b \in hostile, v \in Variants :
+                    /\ s.openings[b] = None
+                    /\ Fits(s, b, v)
+                    /\ Step(p, a, HearReveal(s, b, v))
+        \/ /\ committed
+           /\ s.outcome = None
+           /\ s.own.echo = {} \/ CertificateIsImpossible(s)
            /\ \E m \in s.roster \ {p} :
                 /\ Provable(m, a)
-                /\ Step(p, a, [s EXCEPT !.evidence = @ \cup {m}])
+                /\ Step(p, a, HearEvidence(s, m))
 
+\* At Tf the exit depends on whether evidence is in hand: it may have come at any time before.
 Tick(p, a) ==
     LET s == run[p][a]
         t == [s EXCEPT !.phase = @ + 1]
+        caught == {m \in s.roster \ {p} : Provable(m, a)}
     IN  /\ Running(s)
-        /\ Step(p, a, [t EXCEPT !.retry = t.phase = Over /\ MayRetry(s)])
+        /\ \/ Step(p, a, [t EXCEPT !.retry = t.phase = Over /\ MayRetry(s)])
+           \/ /\ t.phase = BeforeTx /\ s.outcome = None
+              /\ \E m \in caught : Step(p, a, HearEvidence(t, m))
 
 \* The journal gives back what I signed, and what that rested on.
 Restart(p, a) ==
@@ -292,6 +334,7 @@ Restart(p, a) ==
         mine == {<<m, Mine>> : m \in IF s.own.reveal # {} THEN s.roster ELSE {p}}
     IN  /\ Running(s)
         /\ ~s.silenced
+        /\ s.own.commit # {}
         /\ Step(p, a, [s EXCEPT
             !.commits = IF Root(s) # None THEN Root(s) ELSE own,
             !.echoes = IF Root(s) # None THEN mine ELSE {},
@@ -307,6 +350,7 @@ LoseJournal(p, a) ==
                     !.phase = s.phase, !.sent = s.sent, !.silenced = Has("silence")]
     IN  /\ Running(s)
         /\ ~s.silenced
+        /\ s.own.commit # {}
         /\ Step(p, a, IF MayCommit(lost) THEN Commit(lost) ELSE lost)
 
 \* The chain has R.
@@ -326,9 +370,10 @@ Anchored(p, a) ==
 BarredFrom(p, a) ==
     \E e \in 0 .. a - 1 :
         LET s == run[p][e]
-        IN  IF Has("retry after Tx")
-            THEN ~(s.phase = Over /\ s.retry)
-            ELSE ~(s.outcome # None /\ IF s.phase = Over THEN s.retry ELSE MayRetry(s))
+        IN  \/ s.phase = Over /\ ~s.retry
+            \/ s.phase # Over /\ Has("retry after Tx")
+            \/ s.phase < BeforeTx /\ Has("retry after Tf")
+            \/ s.phase # Over /\ (s.outcome = None \/ ~MayRetry(s))
 
 \* The chain fixes the roster of attempt a: without who was expelled long enough before.
 RosterOf(a) ==
@@ -410,7 +455,7 @@ Decided == chain.flip # None \/ chain.drawn # None
 
 Finished ==
     /\ Decided
-    /\ \A p \in Honest, a \in Attempts : ~Running(run[p][a])
+    /\ chain.frozen # None \/ \A p \in Honest, a \in Attempts : ~Running(run[p][a])
     /\ UNCHANGED vars
 
 Next ==
@@ -444,11 +489,8 @@ U ==
         \A b \in DOMAIN r \cap Byzantine : <<b, r[b]>> \in fixed[a]
     /\ chain.drawn \in {None, {}} \/ chain.drawn = chain.committed
 
-\* No evidence that the chain accepts is against an honest member, and none holds any.
-B ==
-    \A p \in Honest, a \in Attempts :
-        /\ ~Provable(p, a)
-        /\ run[p][a].evidence \cap Honest = {}
+\* No evidence that the chain accepts is against an honest member. (No member takes other.)
+B == \A p \in Honest, a \in Attempts : ~Provable(p, a)
 
 \* Every honest member's run has its exit from Tf on.
 T == \A p \in Honest, a \in Attempts : run[p][a].phase >= BeforeTx => run[p][a].outcome # None
