@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
@@ -64,6 +65,7 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
+@lru_cache(maxsize=1024)
 def is_valid_public_key(public: bytes) -> bool:
     """Whether `public` is canonical, of prime order and not the identity.
 

@@ -42,7 +42,7 @@ from offchain_worker.chain.heads import Head
 from offchain_worker.coinflip.effects import Anchor, Exit, Found, GaveUp, Seen, Silenced
 from offchain_worker.coinflip.envelope import Kind
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
-from offchain_worker.coinflip.journal import Journal, JournalError
+from offchain_worker.coinflip.journal import Begun, Journal, JournalError
 from offchain_worker.coinflip.machine import CoinflipMachine
 from offchain_worker.coinflip.schedule import Schedule
 from offchain_worker.coinflip.schedule import Timing as FlipTiming
@@ -292,16 +292,15 @@ class Follower:
             self._memory.flip = Progress.IMPOSSIBLE
             return
         try:
-            secrets = await trio.to_thread.run_sync(self._begin_topic, flip.topic)
-            records = await trio.to_thread.run_sync(tools.journal.records, flip.topic)
-            proofs = await trio.to_thread.run_sync(tools.journal.evidence, flip.topic)
+            begun = await trio.to_thread.run_sync(self._begin_topic, flip.topic)
             machine = CoinflipMachine(
                 flip,
                 tools.session_key,
-                secrets,
+                begun.secrets,
                 self._schedule(),
-                records=records,
-                proofs=proofs,
+                records=begun.records,
+                proofs=begun.proofs,
+                cautious=begun.cautious,
             )
             peers = await self._addresses()
             progress = _Progress(self._log, flip.size)
@@ -324,7 +323,7 @@ class Follower:
         else:
             self._memory.flip = Progress.DONE
 
-    def _begin_topic(self, topic: bytes) -> FlipSecrets:
+    def _begin_topic(self, topic: bytes) -> Begun:
         return self._tools.journal.begin(topic, started_ms=self._known_challenge.t0)
 
     async def _addresses(self) -> list[PeerAddress]:

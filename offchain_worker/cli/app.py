@@ -10,7 +10,18 @@ import sys
 
 import typer
 
-from offchain_worker.cli import attestor, challenge, feed, get, hoster, hosting, keys, node, testnet
+from offchain_worker.cli import (
+    attestor,
+    challenge,
+    feed,
+    get,
+    hoster,
+    hosting,
+    keys,
+    node,
+    simulate,
+    testnet,
+)
 from offchain_worker.errors import OperationError, UsageError
 
 app = typer.Typer(
@@ -30,6 +41,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(feed.app, name="feed")
 app.add_typer(hosting.app, name="hosting")
 app.add_typer(challenge.app, name="challenge")
+app.add_typer(simulate.app, name="simulate")
 
 
 def main() -> None:

@@ -47,6 +47,8 @@ class Kind(IntEnum):
     BULK_DATA = 35
 
 
+_TAGS = {kind: coinflip_tag(kind.name.lower()) for kind in (Kind.COMMIT, Kind.ECHO, Kind.REVEAL)}
+_KINDS = {kind.value: kind for kind in Kind}
 SIGNED_BODY_BYTES: dict[int, int] = {Kind.COMMIT: 64, Kind.ECHO: 32, Kind.REVEAL: 64}
 MAX_MESSAGE_BYTES = HEADER_BYTES + MAX_BULK_FRAME
 
@@ -195,7 +197,7 @@ def signed_length(kind: Kind) -> int:
 
 def signing_payload(kind: Kind, topic: bytes, public_key: bytes, body: bytes) -> bytes:
     """The bytes that a member's signature covers."""
-    return coinflip_tag(kind.name.lower()) + topic + public_key + body
+    return _TAGS[kind] + topic + public_key + body
 
 
 def decode_signed(data: bytes, flip: Flip) -> SignedEnvelope:
@@ -205,6 +207,10 @@ def decode_signed(data: bytes, flip: Flip) -> SignedEnvelope:
         EnvelopeError: another length, kind or topic, or no such member.
     """
     kind, index = _decode_header(data, flip)
+    return _decode_signed(kind, index, data, flip)
+
+
+def _decode_signed(kind: Kind, index: int, data: bytes, flip: Flip) -> SignedEnvelope:
     length = SIGNED_BODY_BYTES.get(kind)
     if length is None:
         raise EnvelopeError("unsigned kind")
@@ -225,7 +231,7 @@ def decode(data: bytes, flip: Flip, sender: int) -> Message:
         raise EnvelopeError("length")
     kind, index = _decode_header(data, flip)
     if kind in SIGNED_BODY_BYTES:
-        return decode_signed(data, flip)
+        return _decode_signed(kind, index, data, flip)
     if index != sender:
         raise EnvelopeError("sender")
     body = data[HEADER_BYTES:]
@@ -303,10 +309,9 @@ def _decode_header(data: bytes, flip: Flip) -> tuple[Kind, int]:
     if len(data) < HEADER_BYTES:
         raise EnvelopeError("length")
     number, topic, index = _HEADER.unpack_from(data)
-    try:
-        kind = Kind(number)
-    except ValueError:
-        raise EnvelopeError("kind") from None
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise EnvelopeError("kind")
     if topic != flip.topic:
         raise EnvelopeError("topic")
     if index >= flip.size:

@@ -4,7 +4,9 @@ coinflip.md §1. One SQLite file, WAL with synchronous=FULL, so that a commit is
 call returns; readable by its owner only. After a restart the same bytes are sent again. The file
 remembers since when it exists: for a topic that began earlier and that it does not know, another
 journal may have been lost or be in use elsewhere, so it stays shut for that topic
-(`JournalLost`), and the worker stays silent.
+(`JournalLost`), and the worker stays silent. A file cannot tell that it was restored from a
+backup; so for a topic that began before this process opened it, `Begun.cautious` says that the
+peers are to be asked first.
 
 Every method blocks for a disk write; an event loop calls them in a thread. They may be called
 from any thread, one at a time (a lock sees to it).
@@ -33,6 +35,9 @@ CREATE TABLE IF NOT EXISTS secrets (
 CREATE TABLE IF NOT EXISTS signed (
     topic BLOB NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL, envelope BLOB NOT NULL,
     support BLOB NOT NULL, PRIMARY KEY (topic, kind)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS concluded (
+    topic BLOB PRIMARY KEY, may_retry INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS evidence (
     id BLOB PRIMARY KEY, topic BLOB NOT NULL, proof BLOB NOT NULL
@@ -65,13 +70,37 @@ class Record:
     support: tuple[bytes, ...]
 
 
-class Journal:
-    """One attestor's journal, for all its topics."""
+@dataclass(frozen=True)
+class Begun:
+    """A topic that was begun, now or before a restart; what a machine goes on from.
 
-    def __init__(self, connection: sqlite3.Connection, created_ms: int) -> None:
+    Attributes:
+        secrets: of the topic, on disk.
+        records: what was signed in it, by kind.
+        proofs: the evidence that was kept for it.
+        cautious: it began before this process opened the journal, which may have been restored
+            from a backup meanwhile: the peers know better what was signed.
+    """
+
+    secrets: FlipSecrets
+    records: dict[Kind, Record]
+    proofs: tuple[bytes, ...]
+    cautious: bool
+
+
+class Journal:
+    """One attestor's journal, for all its topics.
+
+    Attributes:
+        created_ms: when the file was made, ms since 1970.
+        opened_ms: when this process opened it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, created_ms: int, opened_ms: int) -> None:
         self._connection = connection
         self._lock = threading.Lock()
         self.created_ms = created_ms
+        self.opened_ms = opened_ms
 
     @classmethod
     @contextlib.contextmanager
@@ -80,7 +109,7 @@ class Journal:
 
         Args:
             path: of the database; its folder exists. WAL files appear beside it.
-            now_ms: ms since 1970, noted down when the journal is made.
+            now_ms: ms since 1970; noted down when the journal is made.
 
         Raises:
             JournalError: the file is no journal or cannot be read and written.
@@ -100,7 +129,7 @@ class Journal:
                 created_ms = _created(connection, now_ms)
             except sqlite3.Error as error:
                 raise JournalError(f"{path} is no usable sign journal: {error}") from error
-            yield cls(connection, created_ms)
+            yield cls(connection, created_ms, now_ms)
 
     def begin(
         self,
@@ -108,32 +137,52 @@ class Journal:
         *,
         started_ms: int,
         generate: Callable[[], FlipSecrets] = FlipSecrets.generate,
-    ) -> FlipSecrets:
-        """Return the topic's secrets; on disk they are before this returns.
+    ) -> Begun:
+        """Begin a topic, or go on with it; its secrets are on disk before this returns.
 
         Args:
             topic: 32 bytes.
-            started_ms: when the topic began: T0 of its challenge, ms since 1970.
+            started_ms: when the topic began: s_a of its attempt, ms since 1970.
             generate: makes the secrets of a topic that is new.
 
         Raises:
             JournalLost: the topic is unknown and began before this journal did.
         """
         with self._transaction() as connection:
-            known = self._secrets(topic)
-            if known is not None:
-                return known
-            if started_ms < self.created_ms:
-                raise JournalLost(
-                    f"topic {topic.hex()} began before this sign journal was made; "
-                    "what was signed in it is not known, so nothing more is"
+            secrets = self._secrets(topic)
+            if secrets is None:
+                if started_ms < self.created_ms:
+                    raise JournalLost(
+                        f"topic {topic.hex()} began before this sign journal was made; "
+                        "what was signed in it is not known, so nothing more is"
+                    )
+                secrets = generate()
+                connection.execute(
+                    "INSERT INTO secrets VALUES (?, ?, ?, ?, ?)",
+                    (topic, secrets.x, secrets.salt, secrets.w, secrets.audit_seed),
                 )
-            made = generate()
-            connection.execute(
-                "INSERT INTO secrets VALUES (?, ?, ?, ?, ?)",
-                (topic, made.x, made.salt, made.w, made.audit_seed),
+            return Begun(
+                secrets=secrets,
+                records=self._records(topic),
+                proofs=self._proofs(topic),
+                cautious=started_ms < self.opened_ms,
             )
-            return made
+
+    def conclude(self, topic: bytes, *, may_retry: bool) -> None:
+        """Note down that a topic's run is over, and whether another attempt may follow it."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO concluded VALUES (?, ?)", (topic, int(may_retry))
+            )
+
+    def may_retry(self, topic: bytes) -> bool:
+        """Whether another attempt may follow a topic; False as well when its run was cut short,
+        since what was seen in it is not known any more."""
+        with self._locked() as connection:
+            row = connection.execute(
+                "SELECT may_retry FROM concluded WHERE topic = ?", (topic,)
+            ).fetchone()
+        return row is not None and bool(row[0])
 
     def secrets(self, topic: bytes) -> FlipSecrets | None:
         """The secrets of a topic that was begun, for its audit; None for another."""
@@ -173,14 +222,8 @@ class Journal:
 
     def records(self, topic: bytes) -> dict[Kind, Record]:
         """What was signed in a topic, by kind."""
-        with self._locked() as connection:
-            rows = connection.execute(
-                "SELECT kind, envelope, support FROM signed WHERE topic = ?", (topic,)
-            ).fetchall()
-        return {
-            Kind(kind): Record(envelope, _split(Kind(kind), support))
-            for kind, envelope, support in rows
-        }
+        with self._locked():
+            return self._records(topic)
 
     def keep_evidence(self, identifier: bytes, topic: bytes, proof: bytes) -> None:
         """Keep a verified proof; a second one of the same id changes nothing."""
@@ -189,19 +232,26 @@ class Journal:
                 "INSERT OR IGNORE INTO evidence VALUES (?, ?, ?)", (identifier, topic, proof)
             )
 
-    def evidence(self, topic: bytes) -> tuple[bytes, ...]:
-        """The proofs kept for a topic."""
-        with self._locked() as connection:
-            rows = connection.execute(
-                "SELECT proof FROM evidence WHERE topic = ? ORDER BY id", (topic,)
-            ).fetchall()
-        return tuple(proof for (proof,) in rows)
-
     def _secrets(self, topic: bytes) -> FlipSecrets | None:
         row = self._connection.execute(
             "SELECT x, salt, w, audit_seed FROM secrets WHERE topic = ?", (topic,)
         ).fetchone()
         return None if row is None else FlipSecrets(*row)
+
+    def _records(self, topic: bytes) -> dict[Kind, Record]:
+        rows = self._connection.execute(
+            "SELECT kind, envelope, support FROM signed WHERE topic = ?", (topic,)
+        )
+        return {
+            Kind(kind): Record(envelope, _split(Kind(kind), support))
+            for kind, envelope, support in rows
+        }
+
+    def _proofs(self, topic: bytes) -> tuple[bytes, ...]:
+        rows = self._connection.execute(
+            "SELECT proof FROM evidence WHERE topic = ? ORDER BY id", (topic,)
+        )
+        return tuple(proof for (proof,) in rows)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[sqlite3.Connection]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from chain_types.records import Opening
 from offchain_worker.coinflip import credit
-from offchain_worker.coinflip.commitments import commitment_root, hash_concat
+from offchain_worker.coinflip.commitments import Magic, commitment_root, hash_concat
 from offchain_worker.coinflip.credit import Credit
 from offchain_worker.coinflip.effects import (
     Anchor,
@@ -46,6 +46,7 @@ from offchain_worker.coinflip.effects import (
     Success,
 )
 from offchain_worker.coinflip.envelope import (
+    NONCE_BYTES,
     BulkData,
     BulkRequest,
     Bundle,
@@ -79,6 +80,9 @@ from offchain_worker.coinflip.journal import Record
 from offchain_worker.coinflip.schedule import Schedule
 from offchain_worker.coinflip.topic import Flip
 from offchain_worker.keys import KeyPair, verify
+
+NEVER = 1 << 62
+"""Later than any time in ms."""
 
 KEPT_VARIANTS = 2
 """Different bodies of one kind kept for one member: two are a proof, more prove nothing new."""
@@ -114,7 +118,6 @@ class _Link:
 
     credit: Credit
     connected: bool = False
-    vector_asked: bool = False
     mismatch_answered: bool = False
     confirmed: bool = False
     bulk_served: bool = False
@@ -131,6 +134,9 @@ class CoinflipMachine:
         schedule: when the phases end.
         records: what the journal knows of this topic: after a restart, the same bytes go out.
         proofs: the evidence that the journal kept for this topic.
+        cautious: the journal may have been set back (`journal.Begun`): nothing is signed that is
+            not on record before every peer has answered which envelopes of mine it holds.
+        magic: how R follows from the numbers; the chain accepts only the default.
         verify_signature: libsodium's, unless a simulator remembers answers.
 
     Raises:
@@ -147,6 +153,8 @@ class CoinflipMachine:
         *,
         records: Mapping[Kind, Record] | None = None,
         proofs: Iterable[bytes] = (),
+        cautious: bool = False,
+        magic: Magic = hash_concat,
         verify_signature: Verify = verify,
     ) -> None:
         if schedule.attempt != flip.attempt:
@@ -163,15 +171,27 @@ class CoinflipMachine:
         self.silenced = False
         self._keypair = keypair
         self._secrets = secrets
+        self._magic = magic
         self._verify = verify_signature
         self._now = schedule.start_ms
         self._next_pull = schedule.start_ms + schedule.delta_ms
+        self._ends = [
+            schedule.commit_end_ms,
+            schedule.echo_end_ms,
+            schedule.reveal_end_ms,
+            schedule.end_ms,
+        ]
+        """The instants that are still to come."""
+        self._due = schedule.start_ms
+        self._changed = True
+        self._certified = False
         self._members = [_Member() for _ in flip.roster]
         self._links: dict[int, _Link] = {}
         self._anchored = False
         self._missing_when_given_up: tuple[int, ...] = ()
         self._out: list[Effect] = []
-        self._resumed = bool(records)
+        self._resumed = cautious or bool(records)
+        self._unanswered = set(range(flip.size)) - {self.index} if cautious else set()
         self._own: dict[Kind, SignedEnvelope] = {}
         for kind, record in sorted((records or {}).items()):
             self._restore(kind, record)
@@ -186,11 +206,7 @@ class CoinflipMachine:
 
     def start(self, now_ms: int) -> list[Effect]:
         """Begin, or go on after a restart: commit, unless it is too late for that."""
-        self._now = max(self._now, now_ms)
-        if Kind.COMMIT not in self._own and self._may_commit():
-            body = self._secrets.commit_body(self.flip.topic, self._keypair.public)
-            self._act(Kind.COMMIT, body)
-        self._advance()
+        self._clock(now_ms)
         return self._effects()
 
     def connected(self, now_ms: int, peer: int) -> list[Effect]:
@@ -202,6 +218,7 @@ class CoinflipMachine:
             self._send(peer, Hello(0, evidence_digest(self.evidence)))
             for envelope in self._own.values():
                 self._send(peer, envelope)
+            self._ask_for_own(peer)
             if self._resumed:
                 self._pull(peer)
         return self._effects()
@@ -263,17 +280,8 @@ class CoinflipMachine:
         """When `tick` is due; None once the run is over."""
         if self.finished:
             return None
-        schedule = self.schedule
-        ends = (
-            schedule.commit_end_ms,
-            schedule.echo_end_ms,
-            schedule.reveal_end_ms,
-            schedule.end_ms,
-        )
-        due = [end for end in ends if end > self._now]
-        if self._lacking():
-            due.append(max(self._next_pull, self._now + 1))
-        return min(due)
+        end = self._ends[0]
+        return min(end, max(self._next_pull, self._now + 1)) if self._lacking() else end
 
     @property
     def finished(self) -> bool:
@@ -290,27 +298,38 @@ class CoinflipMachine:
     def has_certificate(self) -> bool:
         """Whether I hold all members' echoes of my root."""
         root = self.root
-        return root is not None and all(root in member.echoes for member in self._members)
+        if not self._certified and root is not None:
+            # Once complete it stays so: no echo is ever forgotten.
+            self._certified = all(root in member.echoes for member in self._members)
+        return self._certified
 
     @property
     def may_retry(self) -> bool:
-        """Whether another attempt cannot be a free re-roll, as far as I have seen (§3)."""
-        if self.has_certificate or Kind.REVEAL in self._own:
+        """Whether another attempt cannot be a free re-roll, as far as I have seen (§3).
+
+        A silenced member has a copy of its key at work elsewhere, or a journal that was set back:
+        in another attempt it might contradict itself.
+        """
+        if self.has_certificate or Kind.REVEAL in self._own or self.silenced:
             return False
         roots = {root for member in self._members for root in member.echoes}
         return ZEROS in roots or len(roots) > 1
 
     # Guards: safety rests on these
 
+    def _may_sign(self, kind: Kind) -> bool:
+        """Whether an envelope of mine can contradict no other: the first of its kind, and no
+        journal or copy of my key is known, or still suspected, to hold another."""
+        return not self.silenced and not self._unanswered and kind not in self._own
+
     def _may_commit(self) -> bool:
-        return not self.silenced and self._now < self.schedule.commit_end_ms
+        return self._may_sign(Kind.COMMIT) and self._now < self.schedule.commit_end_ms
 
     def _may_echo(self) -> bool:
         """Whether I may echo the root over my vector: once, in time, complete, nobody caught."""
         return (
-            not self.silenced
+            self._may_sign(Kind.ECHO)
             and Kind.COMMIT in self._own
-            and Kind.ECHO not in self._own
             and self._now < self.schedule.echo_end_ms
             and not self.evidence
             and all(member.commits for member in self._members)
@@ -319,8 +338,7 @@ class CoinflipMachine:
     def _may_reveal(self) -> bool:
         """Whether x may leave: only with the certificate, and in time."""
         return (
-            not self.silenced
-            and Kind.REVEAL not in self._own
+            self._may_sign(Kind.REVEAL)
             and self.has_certificate
             and self._now < self.schedule.reveal_end_ms
         )
@@ -331,7 +349,7 @@ class CoinflipMachine:
         At Tc when nobody has echoed. When somebody has, its vector is pulled until Te; who still
         has not echoed then never will, and says so, which lets everybody else stop waiting.
         """
-        if self.silenced or Kind.COMMIT not in self._own or Kind.ECHO in self._own:
+        if Kind.COMMIT not in self._own or not self._may_sign(Kind.ECHO):
             return False
         if self.evidence or self._now >= self.schedule.echo_end_ms:
             return True
@@ -342,11 +360,20 @@ class CoinflipMachine:
     # Progress
 
     def _clock(self, now_ms: int) -> None:
-        self._now = max(self._now, now_ms)
-        self._advance()
+        if now_ms > self._now:
+            self._now = now_ms
+        if self._changed or self._now >= self._due:
+            self._advance()
 
     def _advance(self) -> None:
-        """Do whatever what I know and the time allow."""
+        """Do whatever what I know and the time allow.
+
+        Called when what I know has changed (`_changed`) or an instant has come at which time alone
+        makes a difference (`_due`).
+        """
+        self._changed = False
+        if self._may_commit():
+            self._act(Kind.COMMIT, self._secrets.commit_body(self.flip.topic, self._keypair.public))
         if self._may_echo():
             self._echo()
         elif self._must_give_up():
@@ -361,9 +388,15 @@ class CoinflipMachine:
         self._judge()
         if self._now >= self._next_pull and not self.finished:
             self._next_pull = self._now + self.schedule.delta_ms
-            for peer, link in self._links.items():
-                if link.connected:
-                    self._pull(peer)
+            lacking = self._lacking()
+            if lacking is not None:
+                self._broadcast(lacking)
+            for peer in self._links:
+                if self._differs(peer):
+                    self._ask_vector(peer)
+        while self._ends and self._ends[0] <= self._now:
+            self._ends.pop(0)
+        self._due = min(self._ends[0], max(self._next_pull, self._now + 1)) if self._ends else NEVER
 
     def _echo(self) -> None:
         vector = [member.commits[0] for member in self._members]
@@ -380,7 +413,7 @@ class CoinflipMachine:
         known = [reveal for reveal in reveals if reveal is not None]
         if len(known) < len(reveals):
             return
-        result = hash_concat(self.flip.topic, root, [reveal.body[32:] for reveal in known])
+        result = self._magic(self.flip.topic, root, [reveal.body[32:] for reveal in known])
         self.result = result
         self._anchored = True
         openings = tuple(
@@ -429,6 +462,7 @@ class CoinflipMachine:
         """Sign, journal, then send: the one place where I sign anything."""
         envelope = SignedEnvelope.sign(kind, self.flip.topic, self.index, body, self._keypair)
         self._own[kind] = envelope
+        self._changed = True
         self._out.append(Journal(envelope, support))
         self._keep_own(envelope)
         self._broadcast(envelope)
@@ -489,6 +523,9 @@ class CoinflipMachine:
                 self._send(peer, Pong(message.nonce, confirmation))
                 self._confirm(peer, "ping", message.nonce, message.confirmation)
             case Pong():
+                if message.nonce == self._own_nonce:
+                    self._unanswered.discard(peer)
+                    self._changed = True
                 self._out.append(PongHeard(peer, message.nonce))
                 self._confirm(peer, "pong", message.nonce, message.confirmation)
             case BulkRequest():
@@ -499,7 +536,8 @@ class CoinflipMachine:
             case BulkData():
                 link.bulk_expected -= len(message.data)
                 self._out.append(BulkHeard(peer, len(message.data)))
-        self._advance()
+        if self._changed:
+            self._advance()
 
     def _accept(self, peer: int, envelope: SignedEnvelope) -> None:
         """Take in a signed envelope, whoever relayed it."""
@@ -509,6 +547,7 @@ class CoinflipMachine:
         member = self._members[envelope.index]
         if not self._is_news(member, envelope) or not self._verified(peer, envelope):
             return
+        self._changed = True
         if envelope.kind is Kind.COMMIT:
             self._accept_commit(member, envelope)
         elif envelope.kind is Kind.ECHO:
@@ -553,21 +592,39 @@ class CoinflipMachine:
             self._found(equivocation(self.flip, first, second))
         if envelope.gives_up or envelope.body == self.root:
             return
-        if self.root is not None:
-            # Another root: two vectors differ somewhere, and two signed commits are the proof.
+        if self._differs(envelope.index):
             self._ask_vector(envelope.index)
         elif Kind.ECHO not in self._own:
             missing = self._without_commit()
             if missing:
                 self._send(peer, Need(Kind.COMMIT, frozenset(missing)))
 
+    def _differs(self, index: int) -> bool:
+        """Whether a member echoed another root than mine and nothing explains it yet."""
+        if self.root is None or self.evidence or self.finished:
+            return False
+        return any(root not in (ZEROS, self.root) for root in self._members[index].echoes)
+
     def _ask_vector(self, index: int) -> None:
-        link = self._link(index)
-        if link.connected and not link.vector_asked:
-            link.vector_asked = True
-            others = frozenset(range(self.flip.size)) - {self.index}
-            if others:
-                self._send(index, Need(Kind.COMMIT, others))
+        """Ask for the commits of a member that echoed another root than mine: two vectors differ
+        somewhere, and two signed commits are the proof."""
+        others = frozenset(range(self.flip.size)) - {self.index}
+        self._send(index, Need(Kind.COMMIT, others))
+
+    def _ask_for_own(self, peer: int) -> None:
+        """Ask which envelopes of mine a peer holds; its pong comes after them.
+
+        A connection keeps the order of its messages, so who held one has shown it by then.
+        """
+        if peer in self._unanswered:
+            for kind in (Kind.COMMIT, Kind.ECHO, Kind.REVEAL):
+                self._send(peer, Need(kind, frozenset({self.index})))
+            self._send(peer, Ping(self._own_nonce, ZEROS))
+
+    @property
+    def _own_nonce(self) -> bytes:
+        """Of the ping behind the question for my own envelopes."""
+        return self.flip.topic[:NONCE_BYTES]
 
     def _accept_reveal(self, peer: int, member: _Member, envelope: SignedEnvelope) -> None:
         if not member.commits:
@@ -598,6 +655,7 @@ class CoinflipMachine:
 
     def _silence(self, kind: Kind) -> None:
         self.silenced = True
+        self._changed = True
         self._out.append(Silenced(kind))
 
     def _accept_evidence(self, peer: int, proof: bytes) -> None:
@@ -617,6 +675,7 @@ class CoinflipMachine:
         if evidence.id in self.evidence:
             return
         self.evidence[evidence.id] = evidence
+        self._changed = True
         self._out.append(Found(evidence))
         self._broadcast(EvidenceMessage(evidence.encoded), source)
 
@@ -690,11 +749,13 @@ class CoinflipMachine:
     # Bounds
 
     def _link(self, peer: int) -> _Link:
-        if not 0 <= peer < self.flip.size or peer == self.index:
-            raise ValueError(f"{peer} is no peer of member {self.index}")
-        if peer not in self._links:
-            self._links[peer] = _Link(Credit(self.flip.size, self.schedule.delta_ms, self._now))
-        return self._links[peer]
+        link = self._links.get(peer)
+        if link is None:
+            if not 0 <= peer < self.flip.size or peer == self.index:
+                raise ValueError(f"{peer} is no peer of member {self.index}")
+            link = _Link(Credit(self.flip.size, self.schedule.delta_ms, self._now))
+            self._links[peer] = link
+        return link
 
     def _cost(self, peer: int, message: Message, data: bytes) -> int:
         if isinstance(message, BulkData):
@@ -736,9 +797,12 @@ class CoinflipMachine:
             self._out.append(Send(peer, encode(message, self.flip, self.index)))
 
     def _broadcast(self, message: Message, source: int | None = None) -> None:
+        if self.finished:
+            return
+        data = encode(message, self.flip, self.index)
         for peer, link in self._links.items():
             if link.connected and peer != source:
-                self._send(peer, message)
+                self._out.append(Send(peer, data))
 
     def _effects(self) -> list[Effect]:
         effects, self._out = self._out, []

@@ -46,6 +46,7 @@ class Flip:
         attempt: 0, 1, …; `FALLBACK_ATTEMPT` for the flip on the chain.
         roster: session keys, ascending; a member's index is its position.
         topic: computed, 32 bytes.
+        size: the number of members, n.
 
     Raises:
         RosterError: keys that are invalid, repeated or out of order, more than `MAX_ROSTER`,
@@ -58,6 +59,7 @@ class Flip:
     attempt: int
     roster: tuple[bytes, ...]
     topic: bytes = field(init=False)
+    size: int = field(init=False)
 
     def __post_init__(self) -> None:
         if len(self.genesis) != HASH_BYTES or len(self.start_block_hash) != HASH_BYTES:
@@ -72,8 +74,4 @@ class Flip:
             self.genesis, self.challenge_id, self.start_block_hash, self.attempt, self.roster
         )
         object.__setattr__(self, "topic", topic)
-
-    @property
-    def size(self) -> int:
-        """The number of members, n."""
-        return len(self.roster)
+        object.__setattr__(self, "size", len(self.roster))

@@ -59,13 +59,14 @@ class Member:
         self.secrets = FlipSecrets.generate(self.network.random.randbytes)
         self.boot()
 
-    def boot(self) -> None:
+    def boot(self, **options: Any) -> None:
         self.machine = CoinflipMachine(
             self.network.flip,
             self.network.pairs[self.index],
             self.secrets,
             self.network.schedule,
             records=dict(self.disk),
+            **options,
         )
 
     def do(self, effects: list[fx.Effect]) -> None:

@@ -7,8 +7,17 @@ from typing import Any
 import pytest
 
 from offchain_worker.coinflip import effects as fx
-from offchain_worker.coinflip.commitments import commitment_root
-from offchain_worker.coinflip.envelope import Bundle, Kind, SignedEnvelope, encode
+from offchain_worker.coinflip.commitments import commitment_root, hash_concat, xor, xor_hash
+from offchain_worker.coinflip.envelope import (
+    Bundle,
+    Kind,
+    Need,
+    Ping,
+    Pong,
+    SignedEnvelope,
+    decode,
+    encode,
+)
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
 
 
@@ -128,3 +137,114 @@ def test_a_schedule_of_another_attempt_is_refused(fed: Fed, tools: Any) -> None:
         type(fed.machine)(fed.network.flip, fed.network.pairs[0], fed.secrets[0], later)
     with pytest.raises(ValueError, match="not in tuple"):
         type(fed.machine)(fed.network.flip, tools.keypairs(1, 9)[0], fed.secrets[0], fed.schedule)
+
+
+class TestCaution:
+    """A journal that may have been set back: the peers know better (coinflip.md §1)."""
+
+    @pytest.fixture
+    def member(self, tools: Any) -> Any:
+        """Member 0 of three, restarted without records, connected to both peers."""
+        member = tools.Network(3).members[0]
+        member.boot(cautious=True)
+        return member
+
+    @staticmethod
+    def messages(member: Any, effects: list[fx.Effect], peer: int) -> list[Any]:
+        sent = [e.data for e in effects if isinstance(e, fx.Send) and e.peer == peer]
+        return [decode(data, member.network.flip, 0) for data in sent]
+
+    def pong(self, member: Any, peer: int) -> list[fx.Effect]:
+        nonce = member.network.flip.topic[:16]
+        data = encode(Pong(nonce, bytes(32)), member.network.flip, peer)
+        effects: list[fx.Effect] = member.machine.received(member.network.now + 9, peer, data)
+        return effects
+
+    def test_nothing_is_signed_before_all_peers_have_answered(self, member: Any) -> None:
+        now = member.network.now
+        assert Fed.signed(member.machine.start(now)) == []
+        effects = member.machine.connected(now, 1)
+        assert Fed.signed(effects) == []
+        asked = self.messages(member, effects, 1)
+        mine = frozenset({0})
+        assert [m for m in asked if isinstance(m, Need)] == [
+            Need(Kind.COMMIT, mine),
+            Need(Kind.ECHO, mine),
+            Need(Kind.REVEAL, mine),
+        ]
+        assert isinstance(asked[-1], Ping)
+        assert Fed.signed(self.pong(member, 1)) == []
+        member.machine.connected(now, 2)
+        assert Fed.signed(self.pong(member, 1)) == []
+        (commit,) = Fed.signed(self.pong(member, 2))
+        assert commit.kind is Kind.COMMIT
+
+    @pytest.mark.parametrize("kind", [Kind.COMMIT, Kind.ECHO, Kind.REVEAL])
+    def test_an_envelope_that_the_journal_does_not_know_silences(
+        self, member: Any, kind: Kind
+    ) -> None:
+        network = member.network
+        now = network.now
+        member.machine.start(now)
+        for peer in (1, 2):
+            member.machine.connected(now, peer)
+        body = bytes(32) if kind is Kind.ECHO else b"o" * 64
+        known = SignedEnvelope.sign(kind, network.flip.topic, 0, body, network.pairs[0])
+        effects = member.machine.received(now, 1, encode(Bundle((known,)), network.flip, 1))
+        assert fx.Silenced(kind) in effects
+        for peer in (1, 2):
+            assert Fed.signed(self.pong(member, peer)) == []
+        assert Fed.signed(member.machine.tick(network.schedule.echo_end_ms)) == []
+        assert Fed.signed(member.machine.tick(network.schedule.end_ms)) == []
+        assert not member.machine.may_retry
+
+    def test_who_never_hears_from_all_peers_says_nothing_and_exits(self, member: Any) -> None:
+        schedule = member.network.schedule
+        member.machine.start(member.network.now)
+        member.machine.connected(member.network.now, 1)
+        self.pong(member, 1)
+        for instant in (schedule.commit_end_ms, schedule.echo_end_ms, schedule.reveal_end_ms):
+            assert Fed.signed(member.machine.tick(instant)) == []
+        assert member.machine.outcome == fx.Offline((0,), fx.Phase.COMMIT)
+
+    def test_what_is_on_record_is_sent_again_without_asking_first(self, tools: Any) -> None:
+        network = tools.Network(3)
+        network.run(until=tools.T0 + 15)
+        member = network.members[0]
+        record = member.disk[Kind.COMMIT].envelope
+        member.boot(cautious=True)
+        member.machine.start(network.now)
+        effects = member.machine.connected(network.now, 1)
+        assert record in [e.data for e in effects if isinstance(e, fx.Send)]
+
+
+def test_the_vector_behind_another_root_is_asked_for_until_something_explains_it(
+    fed: Fed,
+) -> None:
+    fed.feed(fed.commit(1), fed.commit(2))
+    network = fed.network
+
+    def asked(effects: list[fx.Effect]) -> int:
+        wanted = Need(Kind.COMMIT, frozenset({1, 2}))
+        data = encode(wanted, network.flip, 0)
+        return sum(isinstance(e, fx.Send) and e.data == data for e in effects)
+
+    stranger = encode(Bundle((fed.sign(Kind.ECHO, 1, b"\7" * 32),)), network.flip, 2)
+    assert asked(fed.machine.received(fed.now, 2, stranger)) == 1
+    later = fed.now + fed.schedule.delta_ms
+    assert asked(fed.machine.tick(later)) == 1
+    second = fed.commit(1, FlipSecrets(*[b"o" * 32] * 4))
+    assert asked(fed.machine.received(later, 2, encode(Bundle((second,)), network.flip, 2))) == 0
+    assert asked(fed.machine.tick(later + fed.schedule.delta_ms)) == 0
+
+
+@pytest.mark.parametrize("magic", [hash_concat, xor_hash, xor])
+def test_each_magic_gives_all_members_its_own_result(tools: Any, magic: Any) -> None:
+    network = tools.Network(3)
+    for member in network.members:
+        member.boot(magic=magic)
+    network.run()
+    numbers = [member.secrets.x for member in network.members]
+    root = network.members[0].machine.root
+    expected = magic(network.flip.topic, root, numbers)
+    assert network.outcomes() == [fx.Success(expected, root)] * 3

@@ -32,13 +32,35 @@ def path(tmp_path: Path) -> Path:
 def test_secrets_are_made_once_and_kept(path: Path) -> None:
     with Journal.open(path, now_ms=1_000) as journal:
         assert journal.secrets(TOPIC) is None
-        made = journal.begin(TOPIC, started_ms=2_000)
-        assert journal.begin(TOPIC, started_ms=2_000) == made
-        assert journal.begin(b"u" * 32, started_ms=2_000) != made
+        made = journal.begin(TOPIC, started_ms=2_000).secrets
+        assert journal.begin(TOPIC, started_ms=2_000).secrets == made
+        assert journal.begin(b"u" * 32, started_ms=2_000).secrets != made
     with Journal.open(path, now_ms=9_000) as journal:
         assert journal.created_ms == 1_000
-        assert journal.begin(TOPIC, started_ms=2_000) == made
+        assert journal.begin(TOPIC, started_ms=2_000).secrets == made
         assert journal.secrets(TOPIC) == made
+
+
+def test_caution_is_for_topics_that_began_before_this_process(path: Path) -> None:
+    with Journal.open(path, now_ms=1_000) as journal:
+        begun = journal.begin(TOPIC, started_ms=2_000)
+        assert not begun.cautious
+        assert (begun.records, begun.proofs) == ({}, ())
+        assert not journal.begin(TOPIC, started_ms=2_000).cautious
+    with Journal.open(path, now_ms=3_000) as journal:
+        assert journal.begin(TOPIC, started_ms=2_000).cautious
+        assert journal.begin(b"u" * 32, started_ms=2_999).cautious
+        assert not journal.begin(b"v" * 32, started_ms=3_000).cautious
+
+
+def test_only_a_run_that_came_to_its_end_may_be_followed(path: Path) -> None:
+    with Journal.open(path, now_ms=0) as journal:
+        assert not journal.may_retry(TOPIC)
+        journal.conclude(TOPIC, may_retry=True)
+        journal.conclude(b"u" * 32, may_retry=False)
+    with Journal.open(path, now_ms=0) as journal:
+        assert journal.may_retry(TOPIC)
+        assert not journal.may_retry(b"u" * 32)
 
 
 def test_the_file_is_its_owners_alone(path: Path) -> None:
@@ -103,7 +125,7 @@ def test_support_and_evidence_come_back(path: Path) -> None:
         records = journal.records(TOPIC)
         assert list(records[Kind.ECHO].support) == commits
         assert records[Kind.REVEAL].support == (echo.raw, echo.raw)
-        assert journal.evidence(TOPIC) == (b"proof one", b"proof two")
+        assert journal.begin(TOPIC, started_ms=0).proofs == (b"proof one", b"proof two")
 
 
 def test_what_was_recorded_survives_a_kill(path: Path) -> None:
@@ -183,10 +205,11 @@ def test_a_machine_goes_on_with_the_same_bytes_from_the_file(path: Path, tools: 
             )
             journal.record(envelope, record.support)
     with Journal.open(path, now_ms=tools.T0 + 99) as journal:
-        assert journal.records(topic) == member.disk
-        member.secrets = journal.begin(topic, started_ms=tools.T0)
-        member.disk = journal.records(topic)
-    member.boot()
+        begun = journal.begin(topic, started_ms=tools.T0)
+    assert begun.cautious
+    assert begun.records == member.disk
+    member.secrets, member.disk = begun.secrets, begun.records
+    member.boot(cautious=True)
     member.start()
     for peer in (1, 2):
         member.connected(peer)

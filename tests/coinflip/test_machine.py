@@ -192,7 +192,7 @@ def test_a_crash_at_any_moment_and_a_restart_from_disk(tools: Any, crash_after: 
 
     def restart() -> None:
         member.up = True
-        member.boot()
+        member.boot(cautious=True)
         member.do(member.machine.start(network.now))
         for peer in (0, 2, 3):
             for who, other in ((network.members[peer], 1), (member, peer)):

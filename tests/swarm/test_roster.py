@@ -517,7 +517,7 @@ async def test_two_runs_at_once_on_the_same_ports_with_real_journals(tmp_path: P
 
         async def one(index: int, challenge: int) -> None:
             flip = flip_for(pairs, challenge)
-            secrets = journals[index].begin(flip.topic, started_ms=t0)
+            secrets = journals[index].begin(flip.topic, started_ms=t0).secrets
             machine = CoinflipMachine(flip, pairs[index], secrets, Schedule.first(PATIENT, t0))
 
             def note(event: Any) -> None:

@@ -1,0 +1,120 @@
+"""`datdot simulate`: attack the coinflip in a simulation; a seed replays a run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from offchain_worker.errors import OperationError, UsageError
+
+app = typer.Typer(no_args_is_help=True, help="Attack the coinflip on a virtual clock.")
+
+
+@app.command(
+    epilog="Examples: `datdot simulate coinflip --seconds 60`, "
+    "`datdot simulate coinflip --seed 17 --trace`"
+)
+def coinflip(
+    seed: Annotated[int | None, typer.Option("--seed", help="Run this one again.", min=0)] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Print one line for each event of that run.")
+    ] = False,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Run seeds for so long.", min=0)
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", help="Run so many seeds.", min=1)
+    ] = None,
+    first: Annotated[int, typer.Option("--first", help="The first seed.", min=0)] = 0,
+    processes: Annotated[
+        int | None, typer.Option("--processes", help="How many; all cores if not given.", min=1)
+    ] = None,
+    twins: Annotated[
+        bool,
+        typer.Option("--twins", help="Two live copies of one key, another partition each round."),
+    ] = False,
+) -> None:
+    """Run whole coinflips against dishonest seats on bad networks, and check the invariants.
+
+    A round is one challenge from its start to R or Void. Ends with status 1 if an invariant broke;
+    the last line is `N rounds, M broken, R rounds/s/core`.
+    """
+    from offchain_worker.simulation import draw
+    from offchain_worker.simulation.campaign import Tally, campaign, table
+
+    chosen = draw.twin_scenario if twins else draw.scenario
+    if seed is not None:
+        raise typer.Exit(_replay(seed, trace=trace, twins=twins))
+    if trace:
+        raise UsageError("--trace goes with --seed.")
+    if seconds is None and rounds is None:
+        seconds = 60.0
+
+    def progress(tally: Tally) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{tally.rounds} rounds, {tally.failures} broken ")
+
+    tally = campaign(
+        first=first,
+        rounds=rounds,
+        seconds=seconds,
+        processes=processes,
+        draw=chosen,
+        progress=progress,
+    )
+    command = f"datdot simulate coinflip{' --twins' if twins else ''}"
+    for line in table(tally, command):
+        typer.echo(line)
+    raise typer.Exit(1 if tally.failures else 0)
+
+
+def _replay(seed: int, *, trace: bool, twins: bool) -> int:
+    from offchain_worker.simulation import draw
+    from offchain_worker.simulation.invariants import Broken
+    from offchain_worker.simulation.trace import Trace, describe_scenario
+    from offchain_worker.simulation.world import World
+
+    scenario = draw.twin_scenario(seed) if twins else draw.scenario(seed)
+    world = World(scenario, Trace(typer.echo) if trace else None)
+    for line in describe_scenario(world):
+        typer.echo(line)
+    try:
+        report = world.run()
+    except Broken as broken:
+        typer.echo(f"{broken.letter} broken: {broken.sentence}")
+        if broken.__cause__ is not None:
+            import traceback
+
+            typer.echo("".join(traceback.format_exception(broken.__cause__)))
+        return 1
+    typer.echo(f"ended with {report.verdict}")
+    return 0
+
+
+@app.command(epilog="Example: `datdot simulate bias --rounds 2000 --plot docs/coinflip-bias.svg`")
+def bias(
+    rounds: Annotated[
+        int, typer.Option("--rounds", help="For each number of seats.", min=1)
+    ] = 1_000,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Write the picture to this SVG file.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", help="How many; all cores if not given.", min=1)
+    ] = None,
+) -> None:
+    """Measure how often seats that withhold get their wish, beside the exact figure."""
+    from offchain_worker.simulation.bias import bias_table, measure_bias
+    from offchain_worker.simulation.plot import bias_plot
+
+    rows = measure_bias(rounds, processes=processes)
+    for line in bias_table(rows):
+        typer.echo(line)
+    if plot is not None:
+        try:
+            plot.write_text(bias_plot(rows), encoding="utf-8")
+        except OSError as error:
+            raise OperationError(f"{plot} cannot be written: {error}") from error
