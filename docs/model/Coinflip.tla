@@ -109,31 +109,31 @@ MayRetry(s) ==
 -----------------------------------------------------------------------------
 (* Guards: safety rests on these *)
 
-MayCommit(s) ==
+MaySign(s, kind) ==
     /\ ~s.silenced
-    /\ s.own.commit = {}
+    /\ s.own[kind] = {}
+
+MayCommit(s) ==
+    /\ MaySign(s, "commit")
     /\ s.phase = BeforeTc
 
 MayEcho(s) ==
-    /\ ~s.silenced
+    /\ IF Has("echo once") THEN MaySign(s, "echo") ELSE ~s.silenced
     /\ s.own.commit # {}
-    /\ Has("echo once") => s.own.echo = {}
     /\ Has("echo in time") => s.phase <= BeforeTe
     /\ Has("no evidence") => s.evidence = {}
     /\ Complete(s)
     /\ s.commits \notin s.own.echo
 
 MayReveal(s) ==
-    /\ ~s.silenced
-    /\ s.own.reveal = {}
+    /\ MaySign(s, "reveal")
     /\ IF Has("certificate") THEN HasCertificate(s) ELSE Root(s) # None
     /\ Has("reveal in time") => s.phase <= BeforeTf
 
 MustGiveUp(s) ==
     /\ Has("give up")
-    /\ ~s.silenced
+    /\ IF Has("give up once") THEN MaySign(s, "echo") ELSE ~s.silenced
     /\ s.own.commit # {}
-    /\ Has("give up once") => s.own.echo = {}
     /\ ~GaveUp(s)
     /\ \/ s.evidence # {}
        \/ s.phase > BeforeTe
