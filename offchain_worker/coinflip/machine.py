@@ -83,6 +83,9 @@ from offchain_worker.keys import KeyPair, verify
 NEVER = 1 << 62
 """Later than any time in ms."""
 
+TURNS = 3
+"""While members join, a peer is asked for what is missing once in so many Δ."""
+
 KEPT_VARIANTS = 2
 """Different bodies of one kind kept for one member: two are a proof, more prove nothing new."""
 
@@ -184,6 +187,8 @@ class CoinflipMachine:
         self._due = schedule.start_ms
         self._changed = True
         self._certified = False
+        self._pulls = 0
+        self._joined_ms = schedule.commit_end_ms - 2 * schedule.delta_ms
         self._members = [_Member() for _ in flip.roster]
         self._links: dict[int, _Link] = {}
         self._anchored = False
@@ -393,9 +398,7 @@ class CoinflipMachine:
         self._judge()
         if self._now >= self._next_pull and not self.finished:
             self._next_pull = self._now + self.schedule.delta_ms
-            lacking = self._lacking()
-            if lacking is not None:
-                self._broadcast(lacking)
+            self._pull_in_turn()
             for peer in self._links:
                 if self._differs(peer):
                     self._ask_vector(peer)
@@ -688,6 +691,22 @@ class CoinflipMachine:
                 self._send(peer, bundle)
 
     # Pull
+
+    def _pull_in_turn(self) -> None:
+        """Ask for what I lack: everybody, but in turn as long as members may still be joining.
+
+        Until then most of what is missing is nobody's yet, and n members that asked n others each
+        Δ would send more needs than everything else together.
+        """
+        lacking = self._lacking()
+        if lacking is None:
+            return
+        self._pulls += 1
+        joining = self.root is None and self._now < self._joined_ms
+        data = encode(lacking, self.flip, self.index)
+        for peer, link in self._links.items():
+            if link.connected and not (joining and (peer + self._pulls) % TURNS):
+                self._out.append(Send(peer, data))
 
     def _pull(self, peer: int) -> None:
         lacking = self._lacking()
