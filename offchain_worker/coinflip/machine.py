@@ -513,7 +513,6 @@ class CoinflipMachine:
     # Messages
 
     def _handle(self, peer: int, message: Message) -> None:
-        link = self._link(peer)
         match message:
             case SignedEnvelope():
                 self._accept(peer, message)
@@ -538,12 +537,13 @@ class CoinflipMachine:
                 self._out.append(PongHeard(peer, message.nonce))
                 self._confirm(peer, "pong", message.nonce, message.confirmation)
             case BulkRequest():
+                link = self._link(peer)
                 if link.bulk_served:
                     raise EnvelopeError("second bulk request")
                 link.bulk_served = True
                 self._out.append(BulkAsked(peer, message.size))
             case BulkData():
-                link.bulk_expected -= len(message.data)
+                self._link(peer).bulk_expected -= len(message.data)
                 self._out.append(BulkHeard(peer, len(message.data)))
         if self._changed:
             self._advance()

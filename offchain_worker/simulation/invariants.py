@@ -349,20 +349,29 @@ class Watch:
             raws = [data]
         elif kind == BUNDLE:
             raws = split_bundle(data)
+            count = int.from_bytes(data[35:37], "little")
+            if len(raws) != count or 37 + sum(map(len, raws)) != len(data):
+                return
         else:
             return
-        for raw in raws:
-            self._act(seat, run, raw)
+        # One envelope that is none spoils its whole message.
+        acts = [act for act in map(self._read, raws) if act is not None]
+        size = run.attempt.flip.size
+        if len(acts) == len(raws) and len(acts) <= 4 * size:
+            for act in acts:
+                if act.topic != run.topic or act.index >= size:
+                    return
+            for act in acts:
+                self._act(seat, run, act)
 
-    def _act(self, seat: Seat, run: Run, raw: bytes) -> None:
+    def _read(self, raw: bytes) -> judge.Envelope | None:
         try:
-            act = judge.read_envelope(raw)
+            return judge.read_envelope(raw)
         except judge.Refused:
-            return
-        places = run.attempt.places
-        if act.topic != run.topic or act.index >= len(places):
-            return
-        place = places[act.index]
+            return None
+
+    def _act(self, seat: Seat, run: Run, act: judge.Envelope) -> None:
+        place = run.attempt.places[act.index]
         key = self._world.chain.keys[place]
         if self._world.is_honest(place) or not judge.signed(act, key, checked):
             return
@@ -371,7 +380,8 @@ class Watch:
             bodies.append(act.body)
             if len(bodies) == 2:
                 # Whoever holds both holds the proof.
-                self._conflicts.append((run.topic, place, self._world.scheduler.now))
+                deadline = self._world.scheduler.now + 3 * run.attempt.schedule.delta_ms
+                self._conflicts.append((run.topic, place, deadline))
 
     def _deadline(self, run: Run, action: Action, *arguments: object) -> None:
         """Look again 3Δ from now, when all connections had time to be made, unless Tf is nearer."""
@@ -397,9 +407,9 @@ class Watch:
     def _unpunished(self) -> None:
         if "cut off for flooding" in self._world.counts:
             return
-        for topic, place, when in self._conflicts:
+        for topic, place, deadline in self._conflicts:
             found = self._found.get((topic, place))
-            if found is None or found > when:
+            if found is None or found > deadline:
                 self.broken("C", f"an honest seat saw {place} contradict itself and has no proof")
 
     def _liveness(self) -> None:
