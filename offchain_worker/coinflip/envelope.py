@@ -190,6 +190,10 @@ Message = (
 )
 
 
+Decode = Callable[[bytes, Flip, int], Message]
+"""(data, flip, sender) → the message, or an `EnvelopeError`, as `decode`."""
+
+
 def signed_length(kind: Kind) -> int:
     """Bytes of a whole signed envelope of that kind."""
     return HEADER_BYTES + SIGNED_BODY_BYTES[kind] + SIGNATURE_BYTES

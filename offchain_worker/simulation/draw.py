@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from offchain_worker.simulation.seat import Seat
     from offchain_worker.simulation.world import World
 
-SIZES = (3,) * 6 + (4,) * 8 + (5,) * 6 + (6,) * 4 + (7,) * 3 + (8, 9, 10)
+SIZES = (3,) * 7 + (4,) * 9 + (5,) * 6 + (6,) * 3 + (7,) * 2 + (8, 9, 10)
 KINDS: tuple[type[Deviant | Dishonest], ...] = (
     bad.SplitCommit,
     bad.CommitAgain,

@@ -80,6 +80,7 @@ class World:
     """
 
     def __init__(self, scenario: Scenario, trace: Trace | None = None) -> None:
+        keyring.forget()
         self.scenario = scenario
         self.seed = scenario.seed
         self.dice = stream(scenario.seed)
