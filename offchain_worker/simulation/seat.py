@@ -520,6 +520,8 @@ class Seat:
         if crash.at_write is not None:
             when = "after" if crash.durable else "before"
             world.count(f"crash {when} a write is durable")
+        if self._trace is not None:
+            self._trace.say(f"{self.place} crashes")
         self._drop_run(flush=crash.flush)
         self.up = False
         self.life += 1
@@ -528,6 +530,8 @@ class Seat:
 
     def _restart(self, crash: Crash) -> None:
         self.world.count(RESTARTS[crash.journal])
+        if self._trace is not None:
+            self._trace.say(f"{self.place} {RESTARTS[crash.journal]}")
         self.up = True
         writes = self.disk.writes
         if crash.journal == LOST:
