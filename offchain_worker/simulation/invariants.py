@@ -134,6 +134,10 @@ class Watch:
         secrets = self._secrets.get((run.topic, seat.place))
         if secrets is None:
             self.broken("F", f"{seat.place} speaks in a topic without secrets on disk")
+        # Once revealed it may come back, e.g. in proof against who copied it.
+        revealed = kind == judge.REVEAL or (seat.place, run.topic, judge.REVEAL) in self._left
+        if not revealed and kind != BUNDLE and secrets.x in data:
+            self.broken("U", f"{seat.place} lets its number out in a message of kind {kind}")
         for needle in secrets.hidden:
             if needle in data:
                 self.broken("S", f"{seat.place} sends w or its audit key")
@@ -335,6 +339,8 @@ class Watch:
             if seat.up and run is not None:
                 self.broken("T", f"{seat.place} never comes to the end of a run")
         self._unpunished()
+        if world.scenario.calm:
+            self._unreported()
         if world.scenario.live:
             self._liveness()
 
@@ -403,6 +409,13 @@ class Watch:
                 continue
             if any(body != root for body in bodies):
                 self.broken("C", f"{place} told {honest} another root than the certified one")
+
+    def _unreported(self) -> None:
+        """C: what an honest seat can prove, the chain believes in the end."""
+        expelled = {one.place for one in self._world.chain.expelled}
+        for _topic, place in self._found:
+            if place not in expelled:
+                self.broken("C", f"there is proof against {place}, and it is not expelled")
 
     def _unpunished(self) -> None:
         if "cut off for flooding" in self._world.counts:
