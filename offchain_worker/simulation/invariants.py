@@ -384,7 +384,11 @@ class Watch:
         bodies = self._acts.setdefault((run.topic, seat.place, place, act.kind), [])
         if act.body not in bodies:
             bodies.append(act.body)
-            if len(bodies) == 2:
+            # Of numbers without a commitment one is kept, since they decide nothing.
+            idle = act.kind == judge.REVEAL and (
+                (run.topic, seat.place, place, judge.COMMIT) not in self._acts
+            )
+            if len(bodies) == 2 and not idle:
                 # Whoever holds both holds the proof.
                 deadline = self._world.scheduler.now + 3 * run.attempt.schedule.delta_ms
                 self._conflicts.append((run.topic, place, deadline))
