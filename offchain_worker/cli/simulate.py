@@ -63,7 +63,7 @@ def coinflip(
         progress=progress,
     )
     command = f"datdot simulate coinflip{' --twins' if twins else ''}"
-    for line in table(tally, command):
+    for line in table(tally, command, whole=not twins):
         typer.echo(line)
     raise typer.Exit(1 if tally.failures else 0)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from offchain_worker.simulation.seat import Seat
     from offchain_worker.simulation.world import World
 
-SIZES = (3,) * 6 + (4,) * 8 + (5,) * 6 + (6,) * 4 + (7,) * 3 + (8, 9, 10)
+SIZES = (3,) * 7 + (4,) * 9 + (5,) * 6 + (6,) * 3 + (7,) * 2 + (8, 9, 10)
 KINDS: tuple[type[Deviant | Dishonest], ...] = (
     bad.SplitCommit,
     bad.CommitAgain,
@@ -46,6 +46,7 @@ KINDS: tuple[type[Deviant | Dishonest], ...] = (
     bad.Silent,
     bad.ExpelledNearStart,
     bad.Flooder,
+    bad.SlowReader,
     bad.Chaos,
     bad.Chaos,
     bad.Chaos,
@@ -55,7 +56,17 @@ KINDS: tuple[type[Deviant | Dishonest], ...] = (
 
 
 class Twin(Deviant):
-    """Row 15: one of several live copies of one key, each following the rules."""
+    """Row 15: one of several live copies of one key, each following the rules.
+
+    Args:
+        secrets: a seed that all copies draw their secrets from, as when one journal was copied;
+            None: each has its own.
+    """
+
+    def __init__(self, world: World, place: int, secrets: int | None = None) -> None:
+        super().__init__(world, place)
+        if secrets is not None:
+            self.dice = stream(secrets)
 
 
 def only(kind: Callable[[World, int], Seat | Dishonest]) -> MakeDishonest:
@@ -63,12 +74,13 @@ def only(kind: Callable[[World, int], Seat | Dishonest]) -> MakeDishonest:
     return lambda world, place: (kind(world, place),)
 
 
-def twins(copies: int) -> MakeDishonest:
-    """Several honest machines with one key."""
+def twins(copies: int, *, one_journal: bool = False) -> MakeDishonest:
+    """Several honest machines with one key; with one journal they commit to the same."""
 
     def make(world: World, place: int) -> Sequence[Seat]:
         world.touch(15)
-        return [Twin(world, place) for _ in range(copies)]
+        secrets = world.dice.getrandbits(64) if one_journal else None
+        return [Twin(world, place, secrets) for _ in range(copies)]
 
     return make
 
@@ -96,17 +108,22 @@ def scenario(seed: int) -> Scenario:
         crashes = _crashes(dice, timing, honest, rows)
     if dice.random() < 0.15:
         clocks = _clocks(dice, timing, honest, crashes, rows)
-    if dice.random() < 0.08:
+    live = False
+    if not dishonest and dice.random() < 0.3:
+        links, troubles = _healing(dice, timing, rows)
+        live = not crashes and not clocks and chain_calm
+        calm = False
+    elif dice.random() < 0.08:
         place = dice.randrange(size)
         if place in honest:
             honest.remove(place)
         crashes.pop(place, None)
         clocks.pop(place, None)
-        dishonest[place] = twins(2 + (dice.random() < 0.3))
+        dishonest[place] = twins(2 + (dice.random() < 0.3), one_journal=dice.random() < 0.5)
         troubles = [*troubles, *_split_twins(dice, timing)]
         calm = False
     calm = calm and not crashes and not clocks and chain_calm
-    live = calm and not dishonest
+    live = live or (calm and not dishonest)
     return Scenario(
         seed=seed,
         size=size,
@@ -141,16 +158,20 @@ def twin_scenario(seed: int) -> Scenario:
         reconnect_ms=delta,
     )
     start = timing.join_ms // 2
-    rounds = [0, start, start + delta, start + 2 * delta, start + 4 * delta, start + 8 * delta]
-    troubles = [Trouble(moment, split(dice, one_way=dice.random() < 0.15)) for moment in rounds]
+    moment, troubles = 0, []
+    for _ in range(2 + dice.randrange(9)):
+        troubles.append(Trouble(moment, split(dice, one_way=dice.random() < 0.15)))
+        moment += 1 + dice.randrange(2 * delta)
+    if dice.random() < 0.7:
+        troubles.append(Trouble(moment, heal))
     return Scenario(
         seed=seed,
         size=size,
         timing=timing,
         min_active=min_active(size),
-        dishonest={place: twins(2 + (dice.random() < 0.2))},
+        dishonest={place: twins(2 + (dice.random() < 0.2), one_journal=dice.random() < 0.5)},
         links=links,
-        troubles=[*troubles, Trouble(start + 12 * delta, heal)],
+        troubles=troubles,
         chain=ChainPlan(finality_ms=timing.finality_ms),
         start_within_ms=start // 2,
         rows=frozenset({15}),
@@ -214,6 +235,22 @@ def _network(
     return plan, troubles, False
 
 
+def _healing(
+    dice: random.Random, timing: ChainTiming, rows: set[int]
+) -> tuple[LinkPlan, list[Trouble]]:
+    """A partition while members join that heals in time: who is honest still has R (L)."""
+    rows.add(20)
+    delta, join = timing.delta_ms, timing.join_ms
+    plan = LinkPlan(
+        uniform(1, delta),
+        breaks=dice.random() < 0.5,
+        handshake_ms=min(delta, join // 8),
+        reconnect_ms=min(delta, join // 8),
+    )
+    act = dice.choice([split(dice, one_way=False), split(dice, one_way=True), bridge(dice)])
+    return plan, [Trouble(dice.randrange(join // 4), act), Trouble(join // 2, healed)]
+
+
 def _span(timing: ChainTiming) -> int:
     """About how long the first attempt takes."""
     return timing.join_ms + 12 * timing.delta_ms
@@ -274,6 +311,13 @@ def bridge(dice: random.Random) -> Callable[[World], None]:
 def heal(world: World) -> None:
     """All bytes pass again."""
     world.network.block(frozenset())
+
+
+def healed(world: World) -> None:
+    """All bytes pass again, in time for a run that must succeed."""
+    heal(world)
+    if world.scenario.live:
+        world.count("healed in time")
 
 
 def break_lines(dice: random.Random) -> Callable[[World], None]:
