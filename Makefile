@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
-.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm bench wheel image lock clean
+.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim bench wheel image lock clean
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -37,6 +37,11 @@ test-wasm: $(VENV)/installed
 wasm: $(VENV)/installed
 	$(BIN)/python local-node/build-wasm --install
 	$(BIN)/python local-node/build-wasm
+
+## Attack the coinflip in a simulation for SECONDS on all cores; a broken run prints how to replay it.
+sim: SECONDS ?= 60
+sim: $(VENV)/installed
+	$(BIN)/datdot simulate coinflip --seconds $(SECONDS) $(ARGS)
 
 ## Figures of this machine; PARTS chooses among chain, transport and memory.
 bench: $(VENV)/installed

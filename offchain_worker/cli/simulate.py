@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from offchain_worker.errors import UsageError
+from offchain_worker.errors import OperationError, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Attack the coinflip on a virtual clock.")
 
@@ -91,3 +92,29 @@ def _replay(seed: int, *, trace: bool, twins: bool) -> int:
         return 1
     typer.echo(f"ended with {report.verdict}")
     return 0
+
+
+@app.command(epilog="Example: `datdot simulate bias --rounds 2000 --plot docs/coinflip-bias.svg`")
+def bias(
+    rounds: Annotated[
+        int, typer.Option("--rounds", help="For each number of seats.", min=1)
+    ] = 1_000,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Write the picture to this SVG file.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", help="How many; all cores if not given.", min=1)
+    ] = None,
+) -> None:
+    """Measure how often seats that withhold get their wish, beside the exact figure."""
+    from offchain_worker.simulation.bias import bias_table, measure_bias
+    from offchain_worker.simulation.plot import bias_plot
+
+    rows = measure_bias(rounds, processes=processes)
+    for line in bias_table(rows):
+        typer.echo(line)
+    if plot is not None:
+        try:
+            plot.write_text(bias_plot(rows), encoding="utf-8")
+        except OSError as error:
+            raise OperationError(f"{plot} cannot be written: {error}") from error

@@ -47,6 +47,7 @@ class Kind(IntEnum):
     BULK_DATA = 35
 
 
+_TAGS = {kind: coinflip_tag(kind.name.lower()) for kind in (Kind.COMMIT, Kind.ECHO, Kind.REVEAL)}
 _KINDS = {kind.value: kind for kind in Kind}
 SIGNED_BODY_BYTES: dict[int, int] = {Kind.COMMIT: 64, Kind.ECHO: 32, Kind.REVEAL: 64}
 MAX_MESSAGE_BYTES = HEADER_BYTES + MAX_BULK_FRAME
@@ -196,7 +197,7 @@ def signed_length(kind: Kind) -> int:
 
 def signing_payload(kind: Kind, topic: bytes, public_key: bytes, body: bytes) -> bytes:
     """The bytes that a member's signature covers."""
-    return coinflip_tag(kind.name.lower()) + topic + public_key + body
+    return _TAGS[kind] + topic + public_key + body
 
 
 def decode_signed(data: bytes, flip: Flip) -> SignedEnvelope:

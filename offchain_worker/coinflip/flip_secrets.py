@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from offchain_worker.coinflip.commitments import audit_commitment, number_commitment
 from offchain_worker.coinflip.hashing import HASH_BYTES
@@ -41,7 +42,7 @@ class FlipSecrets:
             audit_seed=random(HASH_BYTES),
         )
 
-    @property
+    @cached_property
     def audit_keypair(self) -> KeyPair:
         """The one-time Noise key of the audited session."""
         return KeyPair.from_seed(self.audit_seed)

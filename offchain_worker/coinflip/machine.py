@@ -175,12 +175,13 @@ class CoinflipMachine:
         self._verify = verify_signature
         self._now = schedule.start_ms
         self._next_pull = schedule.start_ms + schedule.delta_ms
-        self._ends = (
+        self._ends = [
             schedule.commit_end_ms,
             schedule.echo_end_ms,
             schedule.reveal_end_ms,
             schedule.end_ms,
-        )
+        ]
+        """The instants that are still to come."""
         self._due = schedule.start_ms
         self._changed = True
         self._certified = False
@@ -279,10 +280,8 @@ class CoinflipMachine:
         """When `tick` is due; None once the run is over."""
         if self.finished:
             return None
-        due = [end for end in self._ends if end > self._now]
-        if self._lacking():
-            due.append(max(self._next_pull, self._now + 1))
-        return min(due)
+        end = self._ends[0]
+        return min(end, max(self._next_pull, self._now + 1)) if self._lacking() else end
 
     @property
     def finished(self) -> bool:
@@ -390,14 +389,14 @@ class CoinflipMachine:
         if self._now >= self._next_pull and not self.finished:
             self._next_pull = self._now + self.schedule.delta_ms
             lacking = self._lacking()
-            for peer, link in self._links.items():
-                if link.connected:
-                    if lacking is not None:
-                        self._send(peer, lacking)
-                    if self._differs(peer):
-                        self._ask_vector(peer)
-        due = [end for end in self._ends if end > self._now]
-        self._due = min(*due, max(self._next_pull, self._now + 1)) if due else NEVER
+            if lacking is not None:
+                self._broadcast(lacking)
+            for peer in self._links:
+                if self._differs(peer):
+                    self._ask_vector(peer)
+        while self._ends and self._ends[0] <= self._now:
+            self._ends.pop(0)
+        self._due = min(self._ends[0], max(self._next_pull, self._now + 1)) if self._ends else NEVER
 
     def _echo(self) -> None:
         vector = [member.commits[0] for member in self._members]

@@ -100,6 +100,16 @@ class Coalition:
                 self.numbers[topic, one.member] = one.body[32:]
         return new
 
+    def contradictions(self, topic: bytes) -> list[tuple[bytes, bytes]]:
+        """Pairs of envelopes of one member and kind with different bodies, as far as heard."""
+        first: dict[tuple[int, int], Heard] = {}
+        found = []
+        for one in self.heard.get(topic, ()):
+            other = first.setdefault((one.kind, one.member), one)
+            if other.body != one.body:
+                found.append((other.raw, one.raw))
+        return found
+
     def bodies(self, topic: bytes, kind: Kind) -> list[bytes]:
         """All bodies of a kind that were heard in a topic."""
         return [one.body for one in self.heard.get(topic, ()) if one.kind == kind]

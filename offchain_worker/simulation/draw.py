@@ -15,6 +15,7 @@ from offchain_worker.simulation.mutator import Mutator
 from offchain_worker.simulation.network import LinkPlan, constant, heavy_tailed, uniform
 from offchain_worker.simulation.scenario import (
     DEVELOPMENT,
+    LONG,
     PRODUCTION,
     QUICK,
     MakeDishonest,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from offchain_worker.simulation.seat import Seat
     from offchain_worker.simulation.world import World
 
-SIZES = (3,) * 5 + (4,) * 6 + (5,) * 4 + (6,) * 3 + (7,) * 2 + (8, 9, 10)
+SIZES = (3,) * 6 + (4,) * 8 + (5,) * 6 + (6,) * 4 + (7,) * 3 + (8, 9, 10)
 KINDS: tuple[type[Deviant | Dishonest], ...] = (
     bad.SplitCommit,
     bad.CommitAgain,
@@ -43,6 +44,7 @@ KINDS: tuple[type[Deviant | Dishonest], ...] = (
     bad.SelectiveAbort,
     bad.GivesUp,
     bad.Silent,
+    bad.ExpelledNearStart,
     bad.Flooder,
     bad.Chaos,
     bad.Chaos,
@@ -80,7 +82,7 @@ def scenario(seed: int) -> Scenario:
     """The scenario of that number."""
     dice = stream(f"scenario {seed}")
     size = dice.choice(SIZES)
-    timing = dice.choices((DEVELOPMENT, QUICK, PRODUCTION), (5, 4, 2))[0]
+    timing = dice.choices((DEVELOPMENT, QUICK, PRODUCTION, LONG), (25, 15, 9, 1))[0]
     rows: set[int] = set()
     dishonest = _dishonest(dice, size)
     honest = [place for place in range(size) if place not in dishonest]
@@ -101,6 +103,7 @@ def scenario(seed: int) -> Scenario:
         clocks.pop(place, None)
         dishonest[place] = twins(2 + (dice.random() < 0.3))
         troubles = [*troubles, *_split_twins(dice, timing)]
+        calm = False
     calm = calm and not crashes and not clocks and chain_calm
     live = calm and not dishonest
     return Scenario(

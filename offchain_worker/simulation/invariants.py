@@ -15,6 +15,8 @@ from offchain_worker.coinflip.evidence import Evidence
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
 from offchain_worker.simulation import chain as on_chain
 from offchain_worker.simulation import judge
+from offchain_worker.simulation.keyring import checked
+from offchain_worker.simulation.scheduler import Action
 
 if TYPE_CHECKING:
     from offchain_worker.simulation.seat import Run, Seat
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 ZERO_ROOT = bytes(32)
 BUNDLE = 17
+SHORT = 67
+"""Bytes of a message that holds no secret: its header and fewer than 32 more."""
 MOST_SENT_PER_PEER = 1_500
 """Messages that an honest seat sends to one peer in one attempt, whatever the peer does: what its
 credit pays for (coinflip.credit) with n = 10 and the longest attempt stays below."""
@@ -73,6 +77,9 @@ class Watch:
         self._found: dict[tuple[bytes, int], int] = {}
         """(topic, offender's place) → when an honest seat first held proof."""
         self._ended: set[tuple[int, bytes]] = set()
+        self._acts: dict[tuple[bytes, int, int, int], list[bytes]] = {}
+        """(topic, honest place, dishonest place, kind) → bodies that reached it, signed."""
+        self._conflicts: list[tuple[bytes, int, int]] = []
         self._sent_at_begin: dict[tuple[int, bytes], int] = {}
 
     def broken(self, letter: str, sentence: str) -> NoReturn:
@@ -106,6 +113,8 @@ class Watch:
             if root != envelope.body and (seat.place, run.topic, judge.ECHO) in self._left:
                 self.broken("F", f"{seat.place} signs a second echo")
             roots[seat.place] = envelope.body
+            if self._world.scenario.calm and len(set(roots.values()) - {ZERO_ROOT}) > 1:
+                self._deadline(run, self._split_vectors, run.topic)
             if envelope.body == ZERO_ROOT:
                 self._world.count("gave up")
 
@@ -118,15 +127,18 @@ class Watch:
         world = self._world
         if world.trace is not None:
             world.trace.sent(seat, run, data)
+        kind = data[0]
+        if run.left.get(kind) is data or len(data) < SHORT:
+            return
         secrets = self._secrets.get((run.topic, seat.place))
         if secrets is None:
             self.broken("F", f"{seat.place} speaks in a topic without secrets on disk")
         for needle in secrets.hidden:
             if needle in data:
                 self.broken("S", f"{seat.place} sends w or its audit key")
-        kind = data[0]
         if kind in judge.BODY:
             self._own(seat, run, data)
+            run.left[kind] = data
         elif kind == BUNDLE:
             for raw in split_bundle(data):
                 if raw[33:35] == data[33:35]:
@@ -158,6 +170,8 @@ class Watch:
         for place in run.attempt.places:
             if world.is_honest(place) and echoed.get(place) != root:
                 self.broken("U", f"{seat.place} reveals before {place} signed for the same vector")
+        if world.scenario.calm:
+            self._deadline(run, self._split_echoes, run.topic, root)
         self._leaked.setdefault(run.topic, (world.scheduler.now, seat.place))
         self._certify(run.topic, root)
 
@@ -165,6 +179,19 @@ class Watch:
         known = self._certified.setdefault(topic, root)
         if known != root:
             self.broken("U", "a second vector is certified in one topic")
+
+    def called(self, seat: Seat, call: on_chain.Call) -> None:
+        """S: what honest seats tell the chain, everybody can read."""
+        if not seat.honest:
+            return
+        if isinstance(call, on_chain.AnchorCall):
+            told = b"".join(part for opening in call.openings for part in opening)
+        else:
+            told = call.proof if isinstance(call, on_chain.ReportCall) else call.seal
+        self._world.touch(26)
+        for (_topic, place), secrets in self._secrets.items():
+            if place == seat.place and any(needle in told for needle in secrets.hidden):
+                self.broken("S", f"{seat.place} tells the chain w or its audit key")
 
     # Verdicts
 
@@ -306,19 +333,73 @@ class Watch:
             run = seat.run
             if seat.up and run is not None:
                 self.broken("T", f"{seat.place} never comes to the end of a run")
-        self._conflicts()
+        self._unpunished()
         if world.scenario.live:
             self._liveness()
 
-    def _conflicts(self) -> None:
-        """C: whoever made two honest peers sign for different vectors is known within 3Δ."""
-        world = self._world
-        if not world.scenario.calm:
+    # Conflicts
+
+    def arrived(self, seat: Seat, run: Run, data: bytes) -> None:
+        """C: in a calm run, bytes reach an honest seat; note the signed acts of others in them."""
+        if not seat.honest or self._world.scheduler.now >= run.attempt.schedule.reveal_end_ms:
             return
-        for topic, echoes in self._echoed.items():
-            roots = {root for root in echoes.values() if root != ZERO_ROOT}
-            if len(roots) > 1 and not any(known == topic for known, _ in self._found):
-                self.broken("C", "two honest seats signed for different vectors, nobody is blamed")
+        kind = data[0] if data else 0
+        if kind in judge.BODY:
+            raws = [data]
+        elif kind == BUNDLE:
+            raws = split_bundle(data)
+        else:
+            return
+        for raw in raws:
+            self._act(seat, run, raw)
+
+    def _act(self, seat: Seat, run: Run, raw: bytes) -> None:
+        try:
+            act = judge.read_envelope(raw)
+        except judge.Refused:
+            return
+        places = run.attempt.places
+        if act.topic != run.topic or act.index >= len(places):
+            return
+        place = places[act.index]
+        key = self._world.chain.keys[place]
+        if self._world.is_honest(place) or not judge.signed(act, key, checked):
+            return
+        bodies = self._acts.setdefault((run.topic, seat.place, place, act.kind), [])
+        if act.body not in bodies:
+            bodies.append(act.body)
+            if len(bodies) == 2:
+                # Whoever holds both holds the proof.
+                self._conflicts.append((run.topic, place, self._world.scheduler.now))
+
+    def _deadline(self, run: Run, action: Action, *arguments: object) -> None:
+        """Look again 3Δ from now, when all connections had time to be made, unless Tf is nearer."""
+        schedule, scheduler = run.attempt.schedule, self._world.scheduler
+        joined = schedule.commit_end_ms - 2 * schedule.delta_ms
+        when = max(scheduler.now, joined) + 3 * schedule.delta_ms + 1
+        if when < schedule.reveal_end_ms:
+            scheduler.at(when, action, *arguments)
+
+    def _split_vectors(self, topic: bytes) -> None:
+        """Two honest seats signed for different vectors: somebody's two commits are known."""
+        if not any(known == topic for known, _place in self._found):
+            self.broken("C", "two honest seats signed for different vectors, nobody is blamed")
+
+    def _split_echoes(self, topic: bytes, root: bytes) -> None:
+        """A certificate stands, and somebody told an honest seat another root."""
+        for (where, honest, place, kind), bodies in self._acts.items():
+            if (where, kind) != (topic, judge.ECHO) or (topic, place) in self._found:
+                continue
+            if any(body != root for body in bodies):
+                self.broken("C", f"{place} told {honest} another root than the certified one")
+
+    def _unpunished(self) -> None:
+        if "cut off for flooding" in self._world.counts:
+            return
+        for topic, place, when in self._conflicts:
+            found = self._found.get((topic, place))
+            if found is None or found > when:
+                self.broken("C", f"an honest seat saw {place} contradict itself and has no proof")
 
     def _liveness(self) -> None:
         world = self._world
@@ -330,9 +411,9 @@ class Watch:
 
 
 def split_bundle(data: bytes) -> list[bytes]:
-    """The envelopes of a bundle that an honest seat made."""
+    """The envelopes of a bundle, as far as it can be read."""
     found, at = [], 37
-    while at < len(data):
+    while at < len(data) and data[at] in judge.BODY:
         end = at + 35 + judge.BODY[data[at]] + 64
         found.append(data[at:end])
         at = end

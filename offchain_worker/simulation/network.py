@@ -122,13 +122,13 @@ class Network:
         """(from, to) idents between which no byte passes now."""
         self.delivered: Callable[[Endpoint, Endpoint, bytes], None] | None = None
         self.messages = 0
-        self.plan = plan
-        self._plain = plan.plain
+        self.replan(plan)
 
     def replan(self, plan: LinkPlan) -> None:
         """Links change, e.g. heal."""
         self.plan = plan
-        self._plain = plan.plain
+        self._latency = plan.latency
+        self._simple = plan.plain and not plan.reorder
 
     # Presence
 
@@ -171,11 +171,13 @@ class Network:
         a.line_opened(line)
         b.line_opened(line)
 
-    def hang_up(self, line: Line, by: Endpoint) -> None:
-        """One end closes the connection; they may meet again."""
+    def hang_up(self, line: Line, by: Endpoint, *, displaced: bool = False) -> None:
+        """One end closes the connection; they may meet again, later when another took its place:
+        copies of one key that displace each other back off."""
         if line.alive:
             self._break(line, gone=by)
-            self._dial(line.topic, line.a, line.b, self.plan.reconnect_ms)
+            pause = self.plan.reconnect_ms * (8 if displaced else 1)
+            self._dial(line.topic, line.a, line.b, pause)
 
     def disturb(self, line: Line) -> None:
         """The connection breaks for both ends, and is made anew."""
@@ -229,18 +231,31 @@ class Network:
                 if len(line.waiting) > QUEUE_MESSAGES:
                     self.disturb(line)
             return
-        copies = self._fate(data) if not self._plain else (data,)
         scheduler = self._scheduler
-        for copy in copies:
-            when = scheduler.now + self.plan.latency(self._dice)
-            if not self.plan.reorder:
-                if first:
-                    when = line.last_a = max(when, line.last_a)
-                else:
-                    when = line.last_b = max(when, line.last_b)
-            scheduler.count += 1
-            heapq.heappush(scheduler.heap, (when, scheduler.count, receiver.deliver, (line, copy)))
         self.messages += 1
+        if self._simple:
+            when = scheduler.now + self._latency(self._dice)
+            if first:
+                if when < line.last_a:
+                    when = line.last_a
+                line.last_a = when
+            else:
+                if when < line.last_b:
+                    when = line.last_b
+                line.last_b = when
+            scheduler.count = count = scheduler.count + 1
+            heapq.heappush(scheduler.heap, (when, count, receiver.deliver, (line, data)))
+            return
+        for copy in self._fate(data):
+            when = scheduler.now + self._latency(self._dice)
+            if not self.plan.reorder:
+                last = line.last_a if first else line.last_b
+                when = max(when, last)
+                if first:
+                    line.last_a = when
+                else:
+                    line.last_b = when
+            scheduler.at(when, receiver.deliver, line, copy)
 
     def _fate(self, data: bytes) -> tuple[bytes, ...]:
         plan, dice = self.plan, self._dice

@@ -7,7 +7,7 @@ Everything is plain data and callables, so that a test builds exactly the run th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from offchain_worker.coinflip.machine import CoinflipMachine
@@ -47,13 +47,16 @@ QUICK = ChainTiming(
     join_ms=600,
     delta_ms=50,
     finality_ms=400,
-    flip_ms=40_000,
+    flip_ms=15_000,
     commit_ms=1_000,
     commit_blocks=4,
     window_ms=120_000,
     tail_ms=3_000,
 )
-"""Short rounds and many attempts: as many as there may be."""
+"""Short rounds, four attempts."""
+
+LONG = replace(QUICK, flip_ms=200_000, window_ms=900_000)
+"""Time for more attempts than there may be."""
 
 MakeDishonest = Callable[["World", int], Sequence["Seat | Dishonest"]]
 """(world, place) → the live seats behind that place's key; more than one: Twins."""

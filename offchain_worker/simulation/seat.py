@@ -49,6 +49,7 @@ RESTARTS = {
     STALE: "restart with a stale journal",
 }
 BUNDLE = 17
+BUNDLES = bytes([BUNDLE])
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,15 @@ class Crash:
 class Run:
     """One attempt that a seat takes part in."""
 
-    __slots__ = ("attempt", "index_of", "lines", "machine", "topic")
+    __slots__ = ("attempt", "index_of", "left", "lines", "machine", "topic")
 
     def __init__(self, attempt: Attempt, machine: CoinflipMachine) -> None:
         self.attempt = attempt
         self.machine = machine
         self.topic = attempt.flip.topic
         self.lines: list[Line | None] = [None] * attempt.flip.size
+        self.left: dict[int, bytes] = {}
+        """Own signed envelopes that the watch has seen leave, by kind."""
         self.index_of = {place: index for index, place in enumerate(attempt.places)}
 
 
@@ -92,8 +95,7 @@ class Seat:
     Attributes:
         place: in the start roster.
         honest: whether it follows the rules; a deviating subclass says False.
-        outcomes: attempt → the exit of its run.
-        events: everything worth asserting that its machines reported, for tests.
+        outcomes, exit_ms: attempt → the exit of its run, and when that was, in virtual time.
     """
 
     honest = True
@@ -108,6 +110,10 @@ class Seat:
         clock: ClockFault | None = None,
     ) -> None:
         self.world = world
+        self._scheduler = world.scheduler
+        self._transmit = world.network.transmit
+        self._trace = world.trace
+        self._calm = world.scenario.calm
         self.place = place
         self.ident = world.new_ident()
         self.keypair: KeyPair = world.keypairs[place]
@@ -119,6 +125,7 @@ class Seat:
         self.up_since = self.disk.created_ms
         self.run: Run | None = None
         self.outcomes: dict[int, Outcome] = {}
+        self.exit_ms: dict[int, int] = {}
         self.evidence: dict[bytes, Evidence] = {}
         self.refusals: Counter[str] = Counter()
         self.silenced = False
@@ -148,8 +155,8 @@ class Seat:
     @property
     def now(self) -> int:
         """What its clock shows, ms since 1970."""
-        clock = self.clock
-        return self.world.scheduler.now if clock.right else clock.read(self.world.scheduler.now)
+        clock, now = self.clock, self._scheduler.now
+        return now if clock.right else clock.read(now)
 
     def _later(self, shown_ms: int, action: Action, *arguments: Any) -> None:
         """Have a method run when the clock shows that much, unless this process dies before."""
@@ -347,7 +354,7 @@ class Seat:
         older = run.lines[index]
         if older is not None and older is not line:
             run.lines[index] = None
-            self.world.network.hang_up(older, self)
+            self.world.network.hang_up(older, self, displaced=True)
         self.connect(run, line, index)
 
     def line_lost(self, line: Line) -> None:
@@ -369,19 +376,24 @@ class Seat:
         index = run.index_of[sender.place]
         if run.lines[index] is not line:
             return
-        if self.world.trace is not None:
-            self.world.trace.arrived(self, run, index, data)
+        if self._trace is not None:
+            self._trace.arrived(self, run, index, data)
+        if self._calm and (data[:1] == BUNDLES or not sender.honest):
+            self.world.watch.arrived(self, run, data)
         self._source = index, data
-        self._do(run, run.machine.received(self.now, index, data))
+        clock, now = self.clock, self._scheduler.now
+        effects = run.machine.received(now if clock.right else clock.read(now), index, data)
+        if effects:
+            self._do(run, effects)
 
     def send(self, run: Run, index: int, line: Line, data: bytes) -> None:
         """Send one message; what leaves an honest seat is looked at by the invariants."""
         del index
-        if data is not self.last_sent:
+        if data is not self.last_sent and self.honest:
             self.last_sent = data
             self.world.watch.sent(self, run, data)
         self.sent += 1
-        self.world.network.transmit(line, self, data)
+        self._transmit(line, self, data)
 
     # Effects
 
@@ -410,9 +422,12 @@ class Seat:
     def notice(self, run: Run, effect: Effect) -> None:
         """Whatever is neither sent nor journalled."""
         if type(effect) is Seen:
-            self._see(effect)
+            source, data = self._source
+            if data[0] == BUNDLE:
+                self._pulled(effect, source)
         elif isinstance(effect, Exit):
             self.outcomes[run.attempt.flip.attempt] = effect.outcome
+            self.exit_ms[run.attempt.flip.attempt] = self._scheduler.now
             self.world.watch.exited(self, run, effect.outcome)
         elif isinstance(effect, Found):
             self.evidence[effect.evidence.id] = effect.evidence
@@ -434,14 +449,11 @@ class Seat:
             self.silenced = True
             self.world.count("silenced")
 
-    def _see(self, effect: Seen) -> None:
-        source, data = self._source
-        if effect.member != source or data[0] == BUNDLE:
-            count, kind = self.world.count, effect.kind.name.lower()
-            if data[0] == BUNDLE:
-                count(f"pulled {kind}")
-                if effect.member != source:
-                    count(f"relayed {kind} used")
+    def _pulled(self, effect: Seen, source: int) -> None:
+        kind = effect.kind.name.lower()
+        self.world.count(f"pulled {kind}")
+        if effect.member != source:
+            self.world.count(f"relayed {kind} used")
 
     # Towards the chain
 
@@ -453,7 +465,7 @@ class Seat:
             return
         openings = tuple((one.z, one.salt, one.x) for one in effect.openings)
         call = on_chain.AnchorCall(effect.attempt, openings, effect.echoes)
-        world.chain.submit(self.place, call)
+        self._submit(call)
         again = self.now + 2 * timing.block_ms + timing.finality_ms
         self._later(again, self.anchor, effect)
 
@@ -466,7 +478,7 @@ class Seat:
         """Report a fraud unless the chain shows that its maker is expelled already."""
         if any(one.place == offender for one in self.expulsions) or not tries:
             return
-        self.world.chain.submit(self.place, on_chain.ReportCall(proof))
+        self._submit(on_chain.ReportCall(proof))
         timing = self.world.timing
         again = self.now + 3 * timing.block_ms + timing.finality_ms
         self._later(again, self.report, offender, proof, tries - 1)
@@ -481,7 +493,11 @@ class Seat:
                 return
             self.world.watch.began(self, event.topic, secrets)
             seal = secrets.audit_seal(event.topic, self.keypair.public)
-            self.world.chain.submit(self.place, on_chain.CommitCall(seal))
+            self._submit(on_chain.CommitCall(seal))
+
+    def _submit(self, call: on_chain.Call) -> None:
+        self.world.watch.called(self, call)
+        self.world.chain.submit(self.place, call)
 
     # Crashes
 

@@ -329,36 +329,54 @@ class InventingAnchor(Deviant):
         yield on_chain.AnchorCall(judge.FALLBACK, true, effect.echoes)
 
 
-class SelectiveAbort(Deviant):
-    """Row 17: reveals only when R is to its liking, and never lets others reveal for it."""
+def low_bit(result: bytes) -> bool:
+    """A wish that a random R fulfils half of the time."""
+    return bool(result[0] & 1)
 
-    def __init__(
-        self, world: World, place: int, wish: Callable[[bytes], bool] | None = None
-    ) -> None:
+
+class SelectiveAbort(Deviant):
+    """Row 17: holds its reveal back until the coalition knows R, and for good if it dislikes R."""
+
+    def __init__(self, world: World, place: int, wish: Callable[[bytes], bool] = low_bit) -> None:
         super().__init__(world, place)
-        self._wish = wish if wish is not None else lambda result: bool(result[0] & 1)
-        self._liked: dict[bytes, bool] = {}
-        self._held: dict[bytes, list[tuple[int, bytes]]] = {}
+        self._wish = wish
+        self._held: dict[bytes, dict[int, bytes]] = {}
+        self._liked: set[bytes] = set()
 
     def alter(self, run: Run, index: int, data: bytes) -> Iterable[bytes]:
         """Hold the reveal back until R is known and liked."""
-        if self._liked.get(run.topic):
+        if run.topic in self._liked:
             return (data,)
         if own_of(data, run.machine.index) is Kind.REVEAL:
             self.world.touch(17)
-            self._held.setdefault(run.topic, []).append((index, data))
+            self._held.setdefault(run.topic, {})[index] = data
+            self.coalition.learn(data)
+            self.world.scheduler.at(self.world.scheduler.now, self.consider, run)
             return ()
         return without(data, run.machine.index, Kind.REVEAL)
 
-    def notice(self, run: Run, effect: Effect) -> None:
-        """Act on R."""
-        if isinstance(effect, Anchor):
-            if not self._wish(effect.result):
-                return
-            self._liked[run.topic] = True
-            for index, data in self._held.pop(run.topic, ()):
+    def deliver(self, line: Line, data: bytes) -> None:
+        """Whatever arrives may be the last number that was missing."""
+        super().deliver(line, data)
+        if self.run is not None and self.run.topic in self._held:
+            self.consider(self.run)
+
+    def anchor(self, effect: Anchor) -> None:
+        """Anchor only what is liked."""
+        if self._wish(effect.result):
+            super().anchor(effect)
+
+    def consider(self, run: Run) -> None:
+        """Compute R from what all friends know; reveal if it is liked."""
+        root, size, topic = run.machine.root, run.attempt.flip.size, run.topic
+        numbers = [self.coalition.numbers.get((topic, index)) for index in range(size)]
+        known = [number for number in numbers if number is not None]
+        if topic in self._liked or root is None or len(known) < size:
+            return
+        if self._wish(judge.result_of(topic, root, known)):
+            self._liked.add(topic)
+            for index, data in self._held.pop(topic, {}).items():
                 self.say(run, index, data)
-        super().notice(run, effect)
 
 
 class GivesUp(Dishonest):
@@ -372,6 +390,32 @@ class GivesUp(Dishonest):
         self.tell(attempt, [place], sign(self, attempt, Kind.ECHO, ZEROS).raw)
 
 
+class ExpelledNearStart(Dishonest):
+    """Rows 24, 25: gives up, and has itself expelled just when the next roster is settled."""
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """Report oneself around s_a − 2 blocks − finality of the next attempt."""
+        timing, following = self.world.timing, attempt.schedule.following(attempt.flip.topic)
+        settled = following.start_ms - 2 * timing.block_ms - timing.finality_ms
+        self.world.touch(24)
+        offset = self.dice.choice(
+            [-timing.block_ms, -1, 0, 1, timing.block_ms, 3 * timing.block_ms]
+        )
+        self.at(settled + offset, self.report, attempt)
+
+    def on_line(self, attempt: Attempt, place: int) -> None:
+        """Nobody shall get a certificate."""
+        self.tell(attempt, [place], sign(self, attempt, Kind.ECHO, ZEROS).raw)
+
+    def report(self, attempt: Attempt) -> None:
+        """Two commits, signed for nobody but the chain."""
+        flip = attempt.flip
+        lives = [FlipSecrets.generate(self.dice.randbytes) for _ in range(2)]
+        first, second = (commit_of(self, attempt, life).raw for life in lives)
+        proof = proof_of(flip.challenge_id, flip.attempt, first, second, bad_reveal=False)
+        self.call(on_chain.ReportCall(proof))
+
+
 class Silent(Dishonest):
     """Row 8: takes no part at all."""
 
@@ -383,7 +427,7 @@ class Silent(Dishonest):
 class Flooder(Deviant):
     """Rows 22, 23: plays along, and besides sends far too much of everything."""
 
-    def __init__(self, world: World, place: int, messages: int = 500) -> None:
+    def __init__(self, world: World, place: int, messages: int = 300) -> None:
         super().__init__(world, place)
         self._left = messages
 
@@ -475,8 +519,10 @@ class Chaos(Dishonest):
         """One thing against the rules."""
         dice, heard = self.dice, self.coalition.heard[attempt.flip.topic]
         some = self.some(attempt)
-        choice = dice.randrange(8)
-        if choice == 0:
+        choice = dice.randrange(9)
+        if choice == 8:
+            self.betray(attempt, some)
+        elif choice == 0:
             self.world.touch(1)
             self.tell(attempt, some, commit_of(self, attempt, dice.choice(self._lives)).raw)
         elif choice == 1:
@@ -506,6 +552,16 @@ class Chaos(Dishonest):
             self.ask(attempt, some, dice.choice(SIGNED))
         else:
             self.spread(attempt, some)
+
+    def betray(self, attempt: Attempt, places: Sequence[int]) -> None:
+        """Blame a friend, or oneself, truly."""
+        found = self.coalition.contradictions(attempt.flip.topic)
+        if found:
+            pair = self.dice.choice(found)
+            flip = attempt.flip
+            proof = proof_of(flip.challenge_id, flip.attempt, *pair, bad_reveal=False)
+            self.accuse(attempt, places, proof)
+            self.call(on_chain.ReportCall(proof))
 
     def hear(self, event: on_chain.Event) -> None:
         """Commit to the fallback, or not, or to nothing real."""

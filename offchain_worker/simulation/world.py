@@ -253,6 +253,9 @@ class World:
                     "window": "fallback void: no time for audits",
                 }[chain.verdict.reason]
             )
+        left = len(chain.keys) - len(chain.expelled)
+        if chain.expelled and left <= chain.min_active:
+            self.touch(25)
         attempts = chain.attempts()
         if chain.expelled and len(attempts) > 1:
             last = attempts[-1][1]
