@@ -115,6 +115,10 @@ class EchoesWithHoles(CoinflipMachine):
         self.root = commitment_root(self.flip.topic, pairs)
         self._act(Kind.ECHO, self.root, tuple(commit.raw for commit in present))
 
+    def _combine(self) -> None:
+        if all(member.commits for member in self._members):
+            super()._combine()
+
 
 class LastCommitCounts(CoinflipMachine):
     """A second commit of a member takes the place of the first, which is echoed already."""
