@@ -22,6 +22,7 @@ from offchain_worker.simulation.adversary import (
     Deviant,
     Heard,
     own_of,
+    sign,
 )
 from offchain_worker.simulation.chain import Anchored, FellBack
 from offchain_worker.simulation.draw import only
