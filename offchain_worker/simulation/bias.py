@@ -102,7 +102,10 @@ def measure_bias(
     processes: int | None = None,
 ) -> list[Bias]:
     """Run `rounds` for each group, in parallel processes (1: in this one)."""
-    tasks = [(size, k, range(first, first + rounds)) for size, k in groups]
+    tasks = [
+        (size, k, range(start := first + (100 * size + k) * 1_000_000, start + rounds))
+        for size, k in groups
+    ]
     workers = processes or os.cpu_count() or 1
     if workers == 1:
         return [_run(task) for task in tasks]

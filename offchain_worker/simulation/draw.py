@@ -92,7 +92,9 @@ def scenario(seed: int) -> Scenario:
     clocks: dict[int, ClockFault] = {}
     chain, start_within, chain_calm = _chain(dice, timing, size, rows, quiet=dice.random() < 0.6)
     if dice.random() < 0.2:
-        crashes = _crashes(dice, honest, rows)
+        # Asking the peers after a restart rests on connections that keep order and lose nothing.
+        ordered = links.plain and not links.reorder and not troubles
+        crashes = _crashes(dice, timing, honest, rows, ordered=ordered)
     if dice.random() < 0.15:
         clocks = _clocks(dice, timing, honest, crashes, rows)
     if dice.random() < 0.08:
@@ -295,25 +297,44 @@ def _split_twins(dice: random.Random, timing: ChainTiming) -> list[Trouble]:
 
 
 def _crashes(
-    dice: random.Random, honest: Sequence[int], rows: set[int]
+    dice: random.Random,
+    timing: ChainTiming,
+    honest: Sequence[int],
+    rows: set[int],
+    *,
+    ordered: bool,
 ) -> dict[int, Sequence[Crash]]:
+    """Crashes of honest seats.
+
+    A seat that asks its peers what it signed learns it if an honest one that got it answers: so at
+    most one seat's journal is set back, what it sent arrives, and connections keep order.
+    """
     found: dict[int, Sequence[Crash]] = {}
+    delta = timing.delta_ms
     for place in honest:
         if dice.random() < 0.5:
             continue
         rows.add(16)
         at = 1 + dice.randrange(5)
+        may_be_stale = ordered and not any(
+            crash.journal == STALE for crashes in found.values() for crash in crashes
+        )
+        journal = dice.choice([KEPT, KEPT, KEPT, LOST, STALE if may_be_stale else KEPT])
         found[place] = [
             Crash(
                 at_write=at,
                 durable=dice.random() < 0.5,
-                down_ms=dice.choice([1, 50, 300, 2_000, None]),
-                journal=dice.choice([KEPT, KEPT, KEPT, LOST, STALE]),
+                down_ms=dice.choice([1, delta // 4, delta, 5 * delta, None]),
+                journal=journal,
                 image_write=dice.randrange(at),
+                flush=journal == STALE or dice.random() < 0.5,
             )
         ]
         if dice.random() < 0.3:
-            found[place] = [*found[place], Crash(at_ms=dice.randrange(4_000), down_ms=100)]
+            found[place] = [
+                *found[place],
+                Crash(at_ms=dice.randrange(_span(timing)), down_ms=delta),
+            ]
     return found
 
 

@@ -94,13 +94,15 @@ class Endpoint(Protocol):
 class Line:
     """One connection between two seats for one topic."""
 
-    __slots__ = ("a", "alive", "b", "last_a", "last_b", "topic", "waiting")
+    __slots__ = ("a", "alive", "b", "draining", "last_a", "last_b", "topic", "waiting")
 
     def __init__(self, topic: bytes, a: Endpoint, b: Endpoint) -> None:
         self.topic = topic
         self.a = a
         self.b = b
         self.alive = True
+        self.draining = False
+        """One end is gone, what it sent is still on its way."""
         self.last_a = 0
         self.last_b = 0
         self.waiting: list[tuple[Endpoint, bytes]] = []
@@ -140,15 +142,26 @@ class Network:
                 self._dial(topic, end, other, self.plan.handshake_ms)
         there.append(end)
 
-    def leave(self, end: Endpoint, topic: bytes) -> None:
-        """A seat is gone from a topic: its connections break."""
+    def leave(self, end: Endpoint, topic: bytes, *, flush: bool = False) -> None:
+        """A seat is gone from a topic: its connections break.
+
+        With `flush` what it sent still arrives, and only then the others see that it is gone, as
+        with a process that dies while the system beneath it lives.
+        """
         there = self._present.get(topic, [])
         if end not in there:
             return
         there.remove(end)
         for other in list(there):
-            line = self._lines.get(_pair(topic, end, other))
-            if line is not None:
+            key = _pair(topic, end, other)
+            line = self._lines.get(key)
+            if line is None:
+                continue
+            last = line.last_a if end is line.a else line.last_b
+            if flush and last > self._scheduler.now:
+                line.draining = True
+                self._scheduler.at(last, self._break, line, end)
+            else:
                 self._break(line, gone=end)
 
     def members(self, topic: bytes) -> Iterable[Endpoint]:
@@ -162,7 +175,12 @@ class Network:
     def _connect(self, topic: bytes, a: Endpoint, b: Endpoint) -> None:
         there = self._present.get(topic, [])
         key = _pair(topic, a, b)
-        if key in self._lines or a not in there or b not in there:
+        if a not in there or b not in there:
+            return
+        known = self._lines.get(key)
+        if known is not None:
+            if known.draining:
+                self._dial(topic, a, b, self.plan.handshake_ms)
             return
         if self.plan.breaks and self._cut(a, b):
             self._dial(topic, a, b, self.plan.reconnect_ms)

@@ -64,6 +64,7 @@ class Crash:
         down_ms: until the restart; None: for good.
         journal: what the restarted process finds: `KEPT`, `LOST` or `STALE`.
         image_write: for `STALE`: the backup was made when so many writes were on disk.
+        flush: whether what it sent before still arrives.
     """
 
     at_write: int | None = None
@@ -72,6 +73,7 @@ class Crash:
     down_ms: int | None = 500
     journal: str = KEPT
     image_write: int = 0
+    flush: bool = True
 
 
 class Run:
@@ -330,11 +332,11 @@ class Seat:
                 self.world.count("no further attempt")
         self._look_for_attempt()
 
-    def _drop_run(self) -> None:
+    def _drop_run(self, *, flush: bool = False) -> None:
         run = self.run
         if run is not None:
             self.run = None
-            self.world.network.leave(self, run.topic)
+            self.world.network.leave(self, run.topic, flush=flush)
 
     # The network
 
@@ -423,7 +425,7 @@ class Seat:
         """Whatever is neither sent nor journalled."""
         if type(effect) is Seen:
             source, data = self._source
-            if data[0] == BUNDLE:
+            if data[:1] == BUNDLES and effect.member != run.machine.index:
                 self._pulled(effect, source)
         elif isinstance(effect, Exit):
             self.outcomes[run.attempt.flip.attempt] = effect.outcome
@@ -521,7 +523,7 @@ class Seat:
         if crash.at_write is not None:
             when = "after" if crash.durable else "before"
             world.count(f"crash {when} a write is durable")
-        self._drop_run()
+        self._drop_run(flush=crash.flush)
         self.up = False
         self.life += 1
         if crash.down_ms is not None:
