@@ -334,7 +334,6 @@ class Ran:
             assert at <= run.attempt.schedule.end_ms
         for seat in self.honest:
             assert seat.run is None
-            assert not seat.up or seat.outcomes
         for act in self.notes.out:
             assert (act.seat, act.topic) in exits
 
