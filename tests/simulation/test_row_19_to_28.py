@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from row_tools import Ran, against, all_success
+from trio_world import Plan, TrioWorld, run_on_trio, simulate
 
 from chain_types.records import Feed, FeedKind
 from chain_types.report import Failure, Reason, Report, decode_report
@@ -33,6 +37,8 @@ from offchain_worker.coinflip.envelope import (
     encode,
 )
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
+from offchain_worker.hypercore.connection import open_connection
+from offchain_worker.hypercore.errors import HypercoreError
 from offchain_worker.hypercore.manifest import decode_manifest
 from offchain_worker.keys import KeyPair
 from offchain_worker.simulation import judge
@@ -59,6 +65,7 @@ from offchain_worker.simulation.network import (
 from offchain_worker.simulation.scenario import DEVELOPMENT, LONG, Trouble
 from offchain_worker.simulation.seat import STALE, Crash, Run, Seat
 from offchain_worker.simulation.world import World
+from offchain_worker.swarm.roster import PROTOCOL, SwarmLimits
 
 DELTA = DEVELOPMENT.delta_ms
 GOOD = LinkPlan(uniform(1, 50))
@@ -352,6 +359,45 @@ class _Nothing:
     waiting: tuple[()] = ()
 
 
+class Slowloris(TrioWorld):
+    """Row 22 over real connections: one member's bytes come one at a time."""
+
+    pause_ms = 10
+    frames = 0
+
+    async def pipe(self, sender: int, source: Any, sink: Any, delay: float) -> None:
+        if sender != 0:
+            await super().pipe(sender, source, sink, delay)
+            return
+        with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+            while data := await source.receive_some():
+                self.frames += 1
+                for byte in bytes(data):
+                    await trio.sleep(self.pause_ms / 1_000)
+                    await sink.send_all(bytes([byte]))
+
+
+def test_row_22_slowloris_frames() -> None:
+    plan = Plan(seed=3, size=4)
+    world = Slowloris(plan, replace(simulate(plan), anchors=[]))
+    ended: list[float] = []
+
+    async def run() -> None:
+        await world.run()
+        ended.append(trio.current_time())
+
+    trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert world.frames > 3
+    # R T: it is as if it were absent; the others have their exit, and the runs end at Tx.
+    ends = {place: end for (place, _attempt), end in world.ends.items() if place != 0}
+    assert {(end.exit, end.peers, end.phase) for end in ends.values()} == {
+        ("Offline", (0,), "commit")
+    }
+    assert len(ends) == 3
+    tx = world.attempts.first().schedule.end_ms - world.world.t0
+    assert ended[0] <= (tx + 50) / 1_000
+
+
 # Row 23
 
 
@@ -431,6 +477,52 @@ def test_row_23_flood(name: str) -> None:
     ran.all_end()
     assert len(ran.outcomes(0)) == 3
     ran.all_letters()
+
+
+class Besieged(TrioWorld):
+    """Row 23 over real connections: strangers at every member's door, all at once."""
+
+    strangers = 200
+    turned_away: dict[int, dict[str, int]]
+
+    async def _attend(self, swarm: Any, place: int, *arguments: Any) -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(self.strangers):
+                nursery.start_soon(self._knock, place, number)
+            await super()._attend(swarm, place, *arguments)
+            nursery.cancel_scope.cancel()
+        self.turned_away[place] = dict(swarm.refused)
+
+    async def _knock(self, place: int, number: int) -> None:
+        near, far = trio.testing.memory_stream_pair()
+        self.listeners[place].push.send_nowait(far)
+        if number % 2:
+            # Says nothing at all.
+            with suppress(trio.BrokenResourceError):
+                await near.receive_some()
+            return
+        stranger = KeyPair.from_seed(number.to_bytes(32, "little"))
+        with suppress(HypercoreError):
+            async with open_connection(near, stranger, initiator=True, timeout=2) as connection:
+                topic = self.attempts.first().flip.topic
+                await connection.open_channel(PROTOCOL, topic, b"", timeout=2)
+                raise AssertionError("a stranger got a channel")
+
+
+def test_row_23_strangers() -> None:
+    plan = Plan(seed=4, size=4, start_within_ms=0)
+    simulated = simulate(plan)
+    world = Besieged(plan, simulated)
+    world.turned_away = {}
+    run_on_trio(world)
+    # R: all are turned away, silent ones displaced or timed out; it costs the run nothing.
+    for refused in world.turned_away.values():
+        assert refused["WrongIdentity"] == Besieged.strangers // 2
+        assert refused["displaced"] >= Besieged.strangers // 2 - SwarmLimits().newcomers
+        assert set(refused) == {"WrongIdentity", "displaced"}
+    assert len(world.turned_away) == 4
+    assert world.ends == simulated.ends
+    assert {end.exit for end in world.ends.values()} == {"Success"}
 
 
 # Row 24
