@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
-.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim bench wheel image lock clean
+.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz bench wheel image \
+	lock clean
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -43,7 +44,12 @@ sim: SECONDS ?= 60
 sim: $(VENV)/installed
 	$(BIN)/datdot simulate coinflip --seconds $(SECONDS) $(ARGS)
 
-## Figures of this machine; PARTS chooses among chain, transport and memory.
+## Feed whatever reads bytes of coinflip peers; FUZZ_INPUTS=n of them, FUZZ_SEED=n to begin from.
+fuzz: $(VENV)/installed
+	@PYTHONPATH=tests/fuzz $(BIN)/python -m coinflip_fuzz $(if $(FUZZ_INPUTS),--inputs $(FUZZ_INPUTS)) \
+		$(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
+## Figures of this machine; PARTS chooses among chain, coinflip, transport and memory.
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks $(PARTS)
 

@@ -8,11 +8,12 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import chain, memory, transport
+from benchmarks import chain, coinflip, memory, transport
 from benchmarks.figures import Figure, table
 
 PARTS: dict[str, tuple[Callable[[], Iterator[Figure]], ...]] = {
     "chain": (chain.start, chain.blocks, chain.reports),
+    "coinflip": (coinflip.rounds, coinflip.floods, coinflip.strangers),
     "transport": (transport.reading,),
     "memory": (memory.resident,),
 }

@@ -20,7 +20,7 @@ from chain_types.records import (
     Terms,
     Timing,
 )
-from chain_types.report import Report
+from chain_types.report import Proof, Report
 from chain_types.scale import U32, U64, Compact, Hash, Limit, Signature, Variants, struct
 from chain_types.words import Call
 
@@ -165,12 +165,20 @@ class SetTiming(Call, pallet=PERFORMANCE):
 
 @dataclass(frozen=True)
 class AnchorFlip(Call, pallet=PERFORMANCE):
-    """Anchor the coinflip: every opening and every echo signature, in roster order."""
+    """Anchor an attempt: every opening and every echo signature, in its roster's order."""
 
     id: ChallengeId
     attempt: U32
     openings: Annotated[tuple[Opening, ...], Limit(MAX_ROSTER)]
     echoes: Annotated[tuple[Signature, ...], Limit(MAX_ROSTER)]
+
+
+@dataclass(frozen=True)
+class CommitFlip(Call, pallet=PERFORMANCE):
+    """Commit to w and audit key for the fallback; `z` as in the coinflip, with its topic."""
+
+    id: ChallengeId
+    z: Hash
 
 
 @dataclass(frozen=True)
@@ -186,6 +194,13 @@ class CloseChallenge(Call, pallet=PERFORMANCE):
     """Settle a challenge after the deadline for reports."""
 
     id: ChallengeId
+
+
+@dataclass(frozen=True)
+class ReportFraud(Call, pallet=PERFORMANCE):
+    """Prove a fraud: half of the slash is the sender's. A false receipt is not taken yet."""
+
+    proof: Proof
 
 
 @dataclass(frozen=True)

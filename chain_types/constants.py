@@ -24,6 +24,7 @@ ALL: tuple[tuple[str, str, Codec[Any]], ...] = (
     ("Providers", "UnbondingBlocks", _BLOCKS),
     ("Hosting", "HostingBond", _BALANCE),
     ("Performance", "AbsenceFee", _BALANCE),
+    ("Performance", "FraudSlash", _BALANCE),
 )
 
 
@@ -38,6 +39,7 @@ class Constants:
     unbonding_blocks: int
     hosting_bond: int
     absence_fee: int
+    fraud_slash: int
 
 
 def read_constants(runtime: Runtime) -> Constants:

@@ -13,6 +13,7 @@ from chain_types.records import (
     ChallengeId,
     Deadline,
     Endpoint,
+    FraudKind,
     HostingId,
     Medians,
     Payments,
@@ -122,6 +123,14 @@ class BondSlashed(Event, pallet=PROVIDERS):
 
 
 @dataclass(frozen=True)
+class Deactivated(Event, pallet=PROVIDERS):
+    """A provider's fraud was proven: it takes no work from now on."""
+
+    account: AccountId
+    role: Role
+
+
+@dataclass(frozen=True)
 class FeedPublished(Event, pallet=HOSTING):
     """A feed can be hosted."""
 
@@ -205,7 +214,7 @@ class ChallengeStarted(Event, pallet=PERFORMANCE):
 
 @dataclass(frozen=True)
 class FlipAnchored(Event, pallet=PERFORMANCE):
-    """A coinflip was anchored: the audits begin."""
+    """An attempt of the coinflip was anchored: the audits begin."""
 
     id: ChallengeId
     attempt: U32
@@ -256,6 +265,51 @@ class ChallengePruned(Event, pallet=PERFORMANCE):
     """A closed challenge was removed from storage."""
 
     id: ChallengeId
+
+
+@dataclass(frozen=True)
+class CommitOpened(Event, pallet=PERFORMANCE):
+    """Nothing was anchored: commitments for the fallback are taken since this block, F."""
+
+    id: ChallengeId
+    topic: Hash
+    roster: U32
+    since: BlockNumber
+
+
+@dataclass(frozen=True)
+class FlipCommitted(Event, pallet=PERFORMANCE):
+    """A member committed to the fallback."""
+
+    id: ChallengeId
+    by: AccountId
+    z: Hash
+
+
+@dataclass(frozen=True)
+class FlipFellBack(Event, pallet=PERFORMANCE):
+    """The fallback gave R: the audits begin. Bit i of `active`: place i."""
+
+    id: ChallengeId
+    active: U32
+    topic: Hash
+    root: Hash
+    chain_randomness: Hash
+    randomness: Hash
+
+
+@dataclass(frozen=True)
+class Expelled(Event, pallet=PERFORMANCE):
+    """A fraud in an attempt was proven: the bond is slashed, the attestor drawn no more."""
+
+    id: ChallengeId
+    attestor: AccountId
+    kind: FraudKind
+    attempt: U32
+    reporter: AccountId
+    slashed: Balance
+    reward: Balance
+    timestamp_ms: U64
 
 
 EVENTS: Mapping[tuple[str, str], type[Event]] = {

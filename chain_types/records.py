@@ -26,6 +26,8 @@ from chain_types.scale import (
 )
 
 MAX_ROSTER = 32
+MIN_AUDIT_MS = 500
+"""Room for audit moments that a fallback must leave; with less the challenge is Void."""
 MAX_PAYMENTS = MAX_ROSTER + 2
 MAX_HISTORY = 32
 MAX_HEADS = 8
@@ -284,10 +286,9 @@ class Timing:
         """Tlo of a challenge that started at `t0` and was anchored (challenge.md §3.1)."""
         return t0 + self.flip_ms + 2 * self.block_ms
 
-    @property
-    def moments_ms(self) -> int:
-        """W: how long the audit moments extend from Tlo."""
-        return self.window_ms - self.tail_ms - self.flip_ms - 2 * self.block_ms
+    def moments_after(self, fixed_ms: int) -> int:
+        """Tlo after a fallback whose R was fixed in a block of this timestamp."""
+        return fixed_ms + 2 * self.block_ms
 
 
 @dataclass(frozen=True)
@@ -299,6 +300,11 @@ class Member:
 
 
 Roster: TypeAlias = Annotated[tuple[Member, ...], Limit(MAX_ROSTER)]
+
+
+def places_of(bits: int) -> tuple[int, ...]:
+    """Return the places of a roster that a set of bits names (bit i: place i), ascending."""
+    return tuple(place for place in range(MAX_ROSTER) if bits >> place & 1)
 
 
 @dataclass(frozen=True)
@@ -324,6 +330,18 @@ class Flipping:
 
 
 @dataclass(frozen=True)
+class Committing:
+    """Stage `Commit`: nothing was anchored, commitments for the fallback are taken.
+
+    Attributes:
+        since, opened_ms: F, the block in which it began, and its timestamp.
+    """
+
+    since: BlockNumber
+    opened_ms: U64
+
+
+@dataclass(frozen=True)
 class Auditing:
     """Stage `Audit`: attestors audit at their moments."""
 
@@ -344,10 +362,10 @@ class Closed:
     outcome: Verdict
 
 
-STAGE: Variants[Flipping | Auditing | Reporting | Closed] = variants(
-    Flip=Flipping, Audit=Auditing, Report=Reporting, Closed=Closed
+STAGE: Variants[Flipping | Committing | Auditing | Reporting | Closed] = variants(
+    Flip=Flipping, Commit=Committing, Audit=Auditing, Report=Reporting, Closed=Closed
 )
-Stage: TypeAlias = Annotated[Flipping | Auditing | Reporting | Closed, STAGE]
+Stage: TypeAlias = Annotated[Flipping | Committing | Auditing | Reporting | Closed, STAGE]
 
 
 @dataclass(frozen=True)
@@ -391,8 +409,29 @@ class Challenge:
         """From this timestamp on, nothing is anchored."""
         return self.t0 + self.timing.flip_ms
 
+    @property
+    def moments_end_ms(self) -> int:
+        """Tlo + W: no audit moment is at or after this timestamp (challenge.md §3.1)."""
+        return self.t0 + self.timing.window_ms - self.timing.tail_ms
+
+    def moments_ms(self, flip: Flip) -> int:
+        """W: how long the audit moments extend from `flip.moments_from`."""
+        return self.moments_end_ms - flip.moments_from
+
+    def commits_are_over(self, stage: Committing, block: int, timestamp_ms: int) -> bool:
+        """Whether a block is C or later: the fallback takes no more commitments.
+
+        Args:
+            stage: the challenge's, from block F on.
+            block, timestamp_ms: the block's number and timestamp.
+        """
+        return (
+            timestamp_ms >= stage.opened_ms + self.timing.commit_ms
+            and block >= stage.since + self.timing.commit_blocks
+        )
+
     def index_of(self, account: bytes) -> int | None:
-        """Return the place of an account in the roster."""
+        """Return the place of an account in the start roster."""
         for index, member in enumerate(self.roster):
             if member.account == account:
                 return index
@@ -410,36 +449,142 @@ class Opening:
 
 @dataclass(frozen=True)
 class Flip:
-    """The anchored coinflip of a challenge.
+    """The shared randomness of a challenge: anchored, or of the fallback.
+
+    A place is a position in the start roster; the active members are a part of it.
 
     Attributes:
         attempt, topic, root: which run, and what all echoes signed.
         randomness: R.
-        commitments: each active member's z, in roster order.
-        block, by: where it was anchored, and by which place of the roster.
-        late: bit i: member i came with an anchor of its own later.
+        active: bit i: the member at place i is active.
+        commitments: each active member's z, in the order of their places.
+        moments_from: Tlo, ms since 1970.
+        block, by: where it was fixed, and the place of who anchored it; None: the fallback did.
+        chain_randomness: what a fallback mixed in; None when it was anchored.
+        late: bit i: the member at place i came with an anchor of its own later.
     """
 
     attempt: U32
     topic: Hash
     root: Hash
     randomness: Hash
+    active: U32
     commitments: Annotated[tuple[Hash, ...], Limit(MAX_ROSTER)]
+    moments_from: U64
     block: BlockNumber
-    by: U8
+    by: U8 | None
+    chain_randomness: Hash | None
     late: U32
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether it is the chain's fallback."""
+        return self.chain_randomness is not None
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The places of the active members, ascending."""
+        return places_of(self.active)
+
+    def rank(self, place: int) -> int | None:
+        """Return Y, how many active members come before the one at a place; None: not active."""
+        if not self.active >> place & 1:
+            return None
+        return (self.active & ((1 << place) - 1)).bit_count()
+
+    def commitment_of(self, place: int) -> bytes | None:
+        """Return z of the member at a place; None if it is not active."""
+        rank = self.rank(place)
+        return None if rank is None else self.commitments[rank]
+
+
+@dataclass(frozen=True)
+class Expulsion:
+    """A member that is in no later attempt: a fraud was proven.
+
+    Attributes:
+        place: in the start roster.
+        timestamp_ms, block: of the block that took the first proof.
+    """
+
+    place: U8
+    timestamp_ms: U64
+    block: BlockNumber
+
+
+@dataclass(frozen=True)
+class FallbackCommit:
+    """A commitment for the fallback: by whom (place in the start roster), and z."""
+
+    place: U8
+    z: Hash
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """The flip on the chain (coinflip.md §5).
+
+    Attributes:
+        topic: of attempt 2^31 among its roster.
+        roster: bit i: place i is in it; frozen in block F.
+        commits: by place, ascending.
+    """
+
+    topic: Hash
+    roster: U32
+    commits: Annotated[tuple[FallbackCommit, ...], Limit(MAX_ROSTER)]
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The places of its roster, ascending."""
+        return places_of(self.roster)
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The places of its roster that have not committed, ascending."""
+        committed = {commit.place for commit in self.commits}
+        return tuple(place for place in self.places if place not in committed)
+
+
+class FraudKind(enum.IntEnum):
+    """What was proven (coinflip.md §4); the numbers are those in the evidence's id."""
+
+    EQUIVOCATION = 0
+    """E1: two signed envelopes that contradict each other."""
+    BAD_REVEAL = 1
+    """E2: a signed reveal that does not open the signed commitment."""
+
+
+@dataclass(frozen=True)
+class Fraud:
+    """A fraud that was proven.
+
+    Attributes:
+        offender: who lost its bond.
+        proof: which kind.
+        reporter, block: who proved it, and in which block.
+        slashed: what the offender lost.
+        reward: the reporter's part of it; the rest was burnt.
+    """
+
+    offender: AccountId
+    proof: FraudKind
+    reporter: AccountId
+    block: BlockNumber
+    slashed: Balance
+    reward: Balance
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Who has reported (bit i: member i), and how many of each kind."""
+    """Who has reported (bit i: place i of the start roster), and how many of each kind."""
 
     reported: U32
     served: U32
     failed: U32
 
     def has(self, index: int) -> bool:
-        """Whether the member at a place of the roster has reported."""
+        """Whether the member at a place of the start roster has reported."""
         return bool(self.reported >> index & 1)
 
 
@@ -569,7 +714,7 @@ Payments: TypeAlias = Annotated[tuple[Payment, ...], Limit(MAX_PAYMENTS)]
 
 @dataclass(frozen=True)
 class Absence:
-    """An attestor who did not report, and what it paid out of its bond."""
+    """An attestor who did not report or commit, and what it paid out of its bond."""
 
     account: AccountId
     fee: Balance

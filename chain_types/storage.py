@@ -53,6 +53,19 @@ CHALLENGES: Map[records.Challenge | None] = Map(
 )
 START_HASHES: Map[bytes | None] = Map("Performance", "StartHashes", ((_TWOX, _ID),), _HASH)
 FLIPS: Map[records.Flip | None] = Map("Performance", "Flips", ((_TWOX, _ID),), struct(records.Flip))
+EXPULSIONS: Map[tuple[records.Expulsion, ...]] = Map(
+    "Performance",
+    "Expulsions",
+    ((_TWOX, _ID),),
+    codec_of(Annotated[tuple[records.Expulsion, ...], Limit(records.MAX_ROSTER)]),
+    optional=False,
+)
+FALLBACKS: Map[records.Fallback | None] = Map(
+    "Performance", "Fallbacks", ((_TWOX, _ID),), struct(records.Fallback)
+)
+FRAUDS: Map[records.Fraud | None] = Map(
+    "Performance", "Frauds", ((_TWOX, _ID), (Hasher.IDENTITY, _HASH)), struct(records.Fraud)
+)
 TALLIES: Map[records.Tally] = Map(
     "Performance", "Tallies", ((_TWOX, _ID),), struct(records.Tally), optional=False
 )

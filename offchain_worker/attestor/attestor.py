@@ -14,6 +14,7 @@ from chain_types import storage
 from chain_types.records import OpenChallenge, Role
 from chain_types.scale import DecodeError
 from offchain_worker.attestor.follower import DialHoster, Follower, Tools
+from offchain_worker.attestor.machines import MakeMachine, honest_machine
 from offchain_worker.attestor.store import WorkStore
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient
@@ -48,6 +49,7 @@ async def run_attestor(
     dial: DialHoster,
     dial_peer: Dial = dial_tcp,
     clock_ms: Callable[[], int] = wall_clock_ms,
+    make_machine: MakeMachine = honest_machine,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Take part in every challenge that this account is drawn for, until cancelled.
@@ -61,6 +63,7 @@ async def run_attestor(
         dial: connects to hosters.
         dial_peer: connects to fellow attestors.
         clock_ms: ms since 1970.
+        make_machine: what runs the coinflips.
         task_status: started when the attestor listens.
 
     Cancelled, it drops its connections; everything that it signed or learnt is on disk, and the
@@ -82,7 +85,9 @@ async def run_attestor(
             on_refused=lambda reason: _log.info("swarm.refused", reason=reason),
         ) as swarm:
             task_status.started()
-            tools = Tools(client, account, session_key, swarm, journal, store, dial, clock_ms)
+            tools = Tools(
+                client, account, session_key, swarm, journal, store, dial, clock_ms, make_machine
+            )
             await _Attestor(tools).run()
 
 

@@ -21,7 +21,10 @@ from chain_types.records import (
     AccountInfo,
     Challenge,
     Endpoint,
+    Expulsion,
+    Fallback,
     Flip,
+    Fraud,
     OpenChallenge,
     ReportRecord,
     Role,
@@ -68,7 +71,10 @@ class Snapshot:
         id: which.
         challenge: the challenge itself.
         start_hash: hash of its start block; None in that block itself.
-        flip: its anchored coinflip.
+        expulsions: who was expelled, the first one first.
+        frauds: what was proven, by the evidence's id.
+        fallback: the flip on the chain; None as long as it is not needed.
+        flip: its shared randomness, anchored or by the fallback.
         tally: who has reported.
         settlement: how it was settled.
     """
@@ -76,6 +82,9 @@ class Snapshot:
     id: int
     challenge: Challenge
     start_hash: bytes | None
+    expulsions: tuple[Expulsion, ...]
+    frauds: dict[bytes, Fraud]
+    fallback: Fallback | None
     flip: Flip | None
     tally: Tally
     settlement: Settlement | None
@@ -274,10 +283,18 @@ class ChainClient:
             id=challenge,
             challenge=record,
             start_hash=await self.read(storage.START_HASHES, challenge, at=block),
+            expulsions=await self.read(storage.EXPULSIONS, challenge, at=block),
+            frauds=await self.frauds(challenge, at=block),
+            fallback=await self.read(storage.FALLBACKS, challenge, at=block),
             flip=await self.read(storage.FLIPS, challenge, at=block),
             tally=await self.read(storage.TALLIES, challenge, at=block),
             settlement=await self.read(storage.SETTLEMENTS, challenge, at=block),
         )
+
+    async def frauds(self, challenge: int, at: bytes | None = None) -> dict[bytes, Fraud]:
+        """Return what was proven in a challenge, by the evidence's id (coinflip.md §1)."""
+        found = await self.entries(storage.FRAUDS, challenge, at=at)
+        return {keys[1]: fraud for keys, fraud in found if fraud is not None}
 
     async def reports(self, challenge: int, at: bytes | None = None) -> dict[bytes, ReportRecord]:
         """Return what is kept of a challenge's reports, by account."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from chain_types.words import Call
+from offchain_worker.attestor.adversary import Fault
 from offchain_worker.cli.common import ConfigOption, LogOption, StdinOption, run_service
 from offchain_worker.cli.provider import submit_as_provider
 from offchain_worker.service.logs import LogFormat
@@ -14,13 +17,20 @@ app = typer.Typer(no_args_is_help=True, help="Register, run and retire an attest
 
 @app.command(epilog="Example: `datdot attestor run --config attestor.toml`")
 def run(
-    config: ConfigOption, log: LogOption = LogFormat.TEXT, until_stdin_closes: StdinOption = False
+    config: ConfigOption,
+    adversary: Annotated[
+        Fault | None, typer.Option(help="Cheat in this way, to see the others and the chain react.")
+    ] = None,
+    log: LogOption = LogFormat.TEXT,
+    until_stdin_closes: StdinOption = False,
 ) -> None:
     """Take part in every challenge that this attestor is drawn for, until Ctrl-C."""
     from offchain_worker.service.attestor import load_attestor, serve_attestor
 
     settings = load_attestor(config)
-    run_service(lambda: serve_attestor(settings), log=log, until_stdin_closes=until_stdin_closes)
+    run_service(
+        lambda: serve_attestor(settings, adversary), log=log, until_stdin_closes=until_stdin_closes
+    )
 
 
 @app.command(epilog="Example: `datdot attestor register --config attestor.toml`")

@@ -30,9 +30,11 @@ def list_(url: UrlOption = DEFAULT_URL) -> None:
                 if challenge is None:
                     continue
                 tally = await client.read(storage.TALLIES, identifier)
+                flip = await client.read(storage.FLIPS, identifier)
+                members = len(challenge.roster if flip is None else flip.places)
                 typer.echo(
                     f"{identifier}: hosting {challenge.hosting}, {stage_name(challenge.stage)}, "
-                    f"{tally.served} served, {tally.failed} failed, of {len(challenge.roster)}"
+                    f"{tally.served} served, {tally.failed} failed, of {members}"
                 )
 
     run_command(main)
@@ -44,7 +46,7 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
-    """Show one challenge: coinflip, reports with their reasons and figures, payments."""
+    """Show one challenge: how its randomness came about, frauds, reports, payments, absences."""
     import msgspec
 
     from offchain_worker.chain.client import open_chain
@@ -68,8 +70,9 @@ def show(
 def verify(challenge: IdArgument, url: UrlOption = DEFAULT_URL) -> None:
     """Recompute a settled challenge from chain data alone; says what was checked.
 
-    Draw, topic, openings, R, every moment and drawn chunk, receipts, multiproofs, head signatures,
-    medians and payments. The first thing that does not hold ends it with exit status 1.
+    Draw, proofs of fraud and what they cost, attempts and topic, openings or the fallback's
+    commitments, R, every moment and drawn chunk, receipts, multiproofs, head signatures, medians,
+    payments and absences. The first thing that does not hold ends it with exit status 1.
     """
     from offchain_worker.chain.client import open_chain
     from offchain_worker.explorer.history import read_history

@@ -39,7 +39,10 @@ def run(
     ] = None,
     adversary: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FAULT: a process that cheats, such as hoster-1=flip-bit."),
+        typer.Option(
+            help="A process that cheats: FAULT, such as equivocate, for the last attestor or "
+            "hoster, or NAME=FAULT, such as attestor-2=withhold or hoster-1=flip-bit."
+        ),
     ] = None,
 ) -> None:
     """Run a chain, an author, hosters and attestors as processes; challenge after challenge.

@@ -14,6 +14,8 @@ PER_MEMBER = 16
 
 CONNECT = 8
 REFUSED = 8
+FORGED = 32
+"""More: who relays nothing unchecked never sends a signature that does not verify."""
 VERIFY = 1
 _BYTES_PER_UNIT = 4096
 _ENVELOPES_PER_UNIT = 8

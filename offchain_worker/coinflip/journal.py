@@ -1,12 +1,12 @@
 """The sign journal: what a member signed, and the secrets behind it, on disk before it is sent.
 
 coinflip.md §1. One SQLite file, WAL with synchronous=FULL, so that a commit is on disk when the
-call returns; readable by its owner only. After a restart the same bytes are sent again. The file
-remembers since when it exists: for a topic that began earlier and that it does not know, another
-journal may have been lost or be in use elsewhere, so it stays shut for that topic
-(`JournalLost`), and the worker stays silent. A file cannot tell that it was restored from a
-backup; so for a topic that began before this process opened it, `Begun.cautious` says that the
-peers are to be asked first.
+call returns; readable by its owner only. After a restart the same bytes are sent again.
+
+A file cannot tell that it was lost and made anew, or restored from a backup. So what this process
+did not see from the start is not trusted further than signatures cannot contradict each other: a
+topic that began earlier and is not known stays shut (`JournalLost`), and in one that is known
+`Begun.cautious` says that another echo than those on record may be out there.
 
 Every method blocks for a disk write; an event loop calls them in a thread. They may be called
 from any thread, one at a time (a lock sees to it).
@@ -27,7 +27,6 @@ from offchain_worker.coinflip.flip_secrets import FlipSecrets
 from offchain_worker.errors import OperationError
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS journal (created_ms INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS secrets (
     topic BLOB PRIMARY KEY, x BLOB NOT NULL, salt BLOB NOT NULL,
     w BLOB NOT NULL, audit_seed BLOB NOT NULL
@@ -54,7 +53,7 @@ class JournalConflict(JournalError):
 
 
 class JournalLost(JournalError):
-    """The topic began before this journal did: what was signed then is not known here."""
+    """The topic began before this process did: what was signed then is not known here."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Begun:
         records: what was signed in it, by kind.
         proofs: the evidence that was kept for it.
         cautious: it began before this process opened the journal, which may have been restored
-            from a backup meanwhile: the peers know better what was signed.
+            from a backup meanwhile: more may have been signed than is on record.
     """
 
     secrets: FlipSecrets
@@ -89,18 +88,12 @@ class Begun:
 
 
 class Journal:
-    """One attestor's journal, for all its topics.
+    """One attestor's journal, for all its topics."""
 
-    Attributes:
-        created_ms: when the file was made, ms since 1970.
-        opened_ms: when this process opened it.
-    """
-
-    def __init__(self, connection: sqlite3.Connection, created_ms: int, opened_ms: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, opened_ms: int) -> None:
         self._connection = connection
         self._lock = threading.Lock()
-        self.created_ms = created_ms
-        self.opened_ms = opened_ms
+        self._opened_ms = opened_ms
 
     @classmethod
     @contextlib.contextmanager
@@ -109,7 +102,7 @@ class Journal:
 
         Args:
             path: of the database; its folder exists. WAL files appear beside it.
-            now_ms: ms since 1970; noted down when the journal is made.
+            now_ms: ms since 1970.
 
         Raises:
             JournalError: the file is no journal or cannot be read and written.
@@ -126,35 +119,49 @@ class Journal:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
                 connection.executescript(_SCHEMA)
-                created_ms = _created(connection, now_ms)
             except sqlite3.Error as error:
                 raise JournalError(f"{path} is no usable sign journal: {error}") from error
-            yield cls(connection, created_ms, now_ms)
+            journal = cls(connection, now_ms)
+            try:
+                yield journal
+            finally:
+                # A thread may still be writing: SQLite must not lose its file under it.
+                with journal._lock:
+                    connection.close()
+
+    def distrust_before(self, instant_ms: int) -> None:
+        """Topics that began before that instant began before this process, too.
+
+        For the chain's time when the process starts: the machine's clock may have been set back.
+        """
+        self._opened_ms = max(self._opened_ms, instant_ms)
 
     def begin(
         self,
         topic: bytes,
         *,
-        started_ms: int,
+        started_ms: int | None,
         generate: Callable[[], FlipSecrets] = FlipSecrets.generate,
     ) -> Begun:
         """Begin a topic, or go on with it; its secrets are on disk before this returns.
 
         Args:
             topic: 32 bytes.
-            started_ms: when the topic began: s_a of its attempt, ms since 1970.
+            started_ms: when the topic began: s_a of its attempt, ms since 1970. None for the
+                fallback's: nobody signs anything in it, so nothing can be contradicted.
             generate: makes the secrets of a topic that is new.
 
         Raises:
-            JournalLost: the topic is unknown and began before this journal did.
+            JournalLost: the topic is unknown and began before this process opened the journal.
         """
+        began_before = started_ms is not None and started_ms < self._opened_ms
         with self._transaction() as connection:
             secrets = self._secrets(topic)
             if secrets is None:
-                if started_ms < self.created_ms:
+                if began_before:
                     raise JournalLost(
-                        f"topic {topic.hex()} began before this sign journal was made; "
-                        "what was signed in it is not known, so nothing more is"
+                        f"topic {topic.hex()} began before this worker did, and its sign journal "
+                        "does not know it; what was signed in it is not known, so nothing more is"
                     )
                 secrets = generate()
                 connection.execute(
@@ -165,7 +172,7 @@ class Journal:
                 secrets=secrets,
                 records=self._records(topic),
                 proofs=self._proofs(topic),
-                cautious=started_ms < self.opened_ms,
+                cautious=began_before,
             )
 
     def conclude(self, topic: bytes, *, may_retry: bool) -> None:
@@ -274,15 +281,6 @@ class Journal:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-
-
-def _created(connection: sqlite3.Connection, now_ms: int) -> int:
-    connection.execute("BEGIN IMMEDIATE")
-    row = connection.execute("SELECT created_ms FROM journal").fetchone()
-    if row is None:
-        connection.execute("INSERT INTO journal VALUES (?)", (now_ms,))
-    connection.execute("COMMIT")
-    return now_ms if row is None else int(row[0])
 
 
 def _split(kind: Kind, support: bytes) -> tuple[bytes, ...]:

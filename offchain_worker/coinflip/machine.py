@@ -46,7 +46,6 @@ from offchain_worker.coinflip.effects import (
     Success,
 )
 from offchain_worker.coinflip.envelope import (
-    NONCE_BYTES,
     BulkData,
     BulkRequest,
     Bundle,
@@ -83,6 +82,9 @@ from offchain_worker.keys import KeyPair, verify
 
 NEVER = 1 << 62
 """Later than any time in ms."""
+
+TURNS = 3
+"""While members join, a peer is asked for what is missing once in so many Δ."""
 
 KEPT_VARIANTS = 2
 """Different bodies of one kind kept for one member: two are a proof, more prove nothing new."""
@@ -134,8 +136,8 @@ class CoinflipMachine:
         schedule: when the phases end.
         records: what the journal knows of this topic: after a restart, the same bytes go out.
         proofs: the evidence that the journal kept for this topic.
-        cautious: the journal may have been set back (`journal.Begun`): nothing is signed that is
-            not on record before every peer has answered which envelopes of mine it holds.
+        cautious: the journal may have been set back (`journal.Begun`), so an echo that it does
+            not know may be out there: none is signed. Commit and reveal follow from the secrets.
         magic: how R follows from the numbers; the chain accepts only the default.
         verify_signature: libsodium's, unless a simulator remembers answers.
 
@@ -185,13 +187,15 @@ class CoinflipMachine:
         self._due = schedule.start_ms
         self._changed = True
         self._certified = False
+        self._pulls = 0
+        self._joined_ms = schedule.commit_end_ms - 2 * schedule.delta_ms
         self._members = [_Member() for _ in flip.roster]
         self._links: dict[int, _Link] = {}
         self._anchored = False
         self._missing_when_given_up: tuple[int, ...] = ()
         self._out: list[Effect] = []
         self._resumed = cautious or bool(records)
-        self._unanswered = set(range(flip.size)) - {self.index} if cautious else set()
+        self._cautious = cautious
         self._own: dict[Kind, SignedEnvelope] = {}
         for kind, record in sorted((records or {}).items()):
             self._restore(kind, record)
@@ -218,7 +222,8 @@ class CoinflipMachine:
             self._send(peer, Hello(0, evidence_digest(self.evidence)))
             for envelope in self._own.values():
                 self._send(peer, envelope)
-            self._ask_for_own(peer)
+            if self._cautious:
+                self._ask_for_own(peer)
             if self._resumed:
                 self._pull(peer)
         return self._effects()
@@ -308,9 +313,12 @@ class CoinflipMachine:
         """Whether another attempt cannot be a free re-roll, as far as I have seen (§3).
 
         A silenced member has a copy of its key at work elsewhere, or a journal that was set back:
-        in another attempt it might contradict itself.
+        in another attempt it might contradict itself. A cautious one may have held a certificate
+        and revealed, unless it gave up.
         """
         if self.has_certificate or Kind.REVEAL in self._own or self.silenced:
+            return False
+        if self._cautious and not self.gave_up:
             return False
         roots = {root for member in self._members for root in member.echoes}
         return ZEROS in roots or len(roots) > 1
@@ -319,8 +327,10 @@ class CoinflipMachine:
 
     def _may_sign(self, kind: Kind) -> bool:
         """Whether an envelope of mine can contradict no other: the first of its kind, and no
-        journal or copy of my key is known, or still suspected, to hold another."""
-        return not self.silenced and not self._unanswered and kind not in self._own
+        copy of my key or earlier state of my journal can have signed another body."""
+        if self.silenced or kind in self._own:
+            return False
+        return not (self._cautious and kind is Kind.ECHO)
 
     def _may_commit(self) -> bool:
         return self._may_sign(Kind.COMMIT) and self._now < self.schedule.commit_end_ms
@@ -388,9 +398,7 @@ class CoinflipMachine:
         self._judge()
         if self._now >= self._next_pull and not self.finished:
             self._next_pull = self._now + self.schedule.delta_ms
-            lacking = self._lacking()
-            if lacking is not None:
-                self._broadcast(lacking)
+            self._pull_in_turn()
             for peer in self._links:
                 if self._differs(peer):
                     self._ask_vector(peer)
@@ -445,6 +453,8 @@ class CoinflipMachine:
     def _offline(self) -> Offline:
         if self.silenced or Kind.COMMIT not in self._own:
             return Offline((self.index,), Phase.COMMIT)
+        if Kind.ECHO not in self._own:
+            return Offline((self.index,), Phase.ECHO)
         if self.root is None:
             missing_commits = self._missing_when_given_up or self._without_commit()
             return Offline(missing_commits, Phase.COMMIT)
@@ -511,7 +521,9 @@ class CoinflipMachine:
                 for envelope in message.envelopes:
                     self._accept(peer, envelope)
             case Hello():
-                if message.evidence_digest != evidence_digest(self.evidence):
+                differs = message.evidence_digest != evidence_digest(self.evidence)
+                # A proof is as long as a few envelopes, and costs the peer more than those.
+                if differs and self._pay(peer, credit.answer_cost(8 * len(self.evidence))):
                     for evidence in self.evidence.values():
                         self._send(peer, EvidenceMessage(evidence.encoded))
             case Need():
@@ -523,9 +535,6 @@ class CoinflipMachine:
                 self._send(peer, Pong(message.nonce, confirmation))
                 self._confirm(peer, "ping", message.nonce, message.confirmation)
             case Pong():
-                if message.nonce == self._own_nonce:
-                    self._unanswered.discard(peer)
-                    self._changed = True
                 self._out.append(PongHeard(peer, message.nonce))
                 self._confirm(peer, "pong", message.nonce, message.confirmation)
             case BulkRequest():
@@ -612,19 +621,11 @@ class CoinflipMachine:
         self._send(index, Need(Kind.COMMIT, others))
 
     def _ask_for_own(self, peer: int) -> None:
-        """Ask which envelopes of mine a peer holds; its pong comes after them.
-
-        A connection keeps the order of its messages, so who held one has shown it by then.
-        """
-        if peer in self._unanswered:
-            for kind in (Kind.COMMIT, Kind.ECHO, Kind.REVEAL):
+        """Ask which envelopes of mine a peer holds: one that is not on record shows that the
+        journal was set back, or that a copy of my key is at work."""
+        for kind in (Kind.COMMIT, Kind.ECHO, Kind.REVEAL):
+            if kind not in self._own:
                 self._send(peer, Need(kind, frozenset({self.index})))
-            self._send(peer, Ping(self._own_nonce, ZEROS))
-
-    @property
-    def _own_nonce(self) -> bytes:
-        """Of the ping behind the question for my own envelopes."""
-        return self.flip.topic[:NONCE_BYTES]
 
     def _accept_reveal(self, peer: int, member: _Member, envelope: SignedEnvelope) -> None:
         if not member.commits:
@@ -690,6 +691,22 @@ class CoinflipMachine:
                 self._send(peer, bundle)
 
     # Pull
+
+    def _pull_in_turn(self) -> None:
+        """Ask for what I lack: everybody, but in turn as long as members may still be joining.
+
+        Until then most of what is missing is nobody's yet, and n members that asked n others each
+        Δ would send more needs than everything else together.
+        """
+        lacking = self._lacking()
+        if lacking is None:
+            return
+        self._pulls += 1
+        joining = self.root is None and self._now < self._joined_ms
+        data = encode(lacking, self.flip, self.index)
+        for peer, link in self._links.items():
+            if link.connected and not (joining and (peer + self._pulls) % TURNS):
+                self._out.append(Send(peer, data))
 
     def _pull(self, peer: int) -> None:
         lacking = self._lacking()
@@ -782,7 +799,7 @@ class CoinflipMachine:
         if envelope.is_signed_by(self.flip.roster[envelope.index], self._verify):
             return True
         self._refuse(peer, "signature")
-        self._pay(peer, credit.REFUSED)
+        self._pay(peer, credit.FORGED)
         return False
 
     def _refuse(self, peer: int, reason: str) -> None:

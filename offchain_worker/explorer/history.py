@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from chain_types import storage
-from chain_types.calls import AnchorFlip, CloseChallenge, SubmitReport
-from chain_types.events import ChallengeClosed, FlipAnchored
+from chain_types.calls import (
+    AnchorFlip,
+    CloseChallenge,
+    CommitFlip,
+    ReportFraud,
+    SubmitReport,
+)
+from chain_types.events import (
+    BondSlashed,
+    ChallengeClosed,
+    CommitOpened,
+    Expelled,
+    FlipAnchored,
+    FlipCommitted,
+    FlipFellBack,
+    Registered,
+    Undraining,
+)
 from chain_types.extrinsic import read_extrinsic
 from chain_types.records import (
     Challenge,
@@ -18,12 +36,71 @@ from chain_types.records import (
     Role,
     Timing,
 )
-from chain_types.report import Report
+from chain_types.report import Proof, Report
 from chain_types.runtime import EventRecord
+from chain_types.words import Event
 from offchain_worker.chain.client import ChainClient, Snapshot
 from offchain_worker.errors import OperationError
 
+E = TypeVar("E", bound=Event)
+
 RANDOMNESS_PARENTS = 8
+
+
+@dataclass(frozen=True)
+class Accusation:
+    """An accepted proof of fraud.
+
+    Attributes:
+        signer: who sent it.
+        block, block_ms: the block that took it, and its timestamp.
+        position: of `event` among the events of the block.
+        proof: what was sent.
+        event: what the chain told of it.
+        events: all events of its extrinsic.
+        bond: of the offender when the proof came.
+    """
+
+    signer: bytes
+    block: int
+    block_ms: int
+    position: int
+    proof: Proof
+    event: Expelled
+    events: tuple[EventRecord, ...]
+    bond: int
+
+
+@dataclass(frozen=True)
+class Commitment:
+    """An accepted commitment for the fallback: who sent it, its block, and its call."""
+
+    signer: bytes
+    block: int
+    block_ms: int
+    call: CommitFlip
+
+
+@dataclass(frozen=True)
+class FallingBack:
+    """How the flip on the chain went.
+
+    Attributes:
+        opened: what the chain told in block F.
+        opened_block, opened_ms: F, and its timestamp.
+        commitments: in the order in which they came.
+        settled_ms: timestamp of the block that fixed R, or gave up.
+        parents: hashes of the eight blocks before that one, the newest first.
+        fell_back: what the chain told of R; None without R.
+    """
+
+    opened: CommitOpened
+    opened_block: int
+    opened_ms: int
+    commitments: tuple[Commitment, ...]
+    settled_ms: int
+    parents: tuple[bytes, ...]
+    fell_back: FlipFellBack | None
 
 
 @dataclass(frozen=True)
@@ -40,14 +117,17 @@ class Closing:
     """How a challenge was closed.
 
     Attributes:
-        block_ms: timestamp of the block.
+        block, block_ms: the block, and its timestamp.
         event: what the chain told of it.
+        position: of `event` among the events of the block.
         closer: who signed the `close_challenge` that did it; None when the last report or nobody.
         events: all events of the block.
     """
 
+    block: int
     block_ms: int
     event: ChallengeClosed
+    position: int
     closer: bytes | None
     events: tuple[EventRecord, ...]
 
@@ -109,10 +189,12 @@ class History:
         parents: hashes of the eight blocks before S (fewer near genesis), the newest first.
         before: the state before S.
         earlier: challenges that started before it in S, by id.
+        accusations: the accepted proofs of fraud, the first one first.
         anchoring: the accepted anchor, None without one.
+        falling_back: the flip on the chain, None without one.
         reports: the accepted reports by account.
         closing: how it was closed.
-        absence_fee: of the runtime.
+        absence_fee, fraud_slash: of the runtime.
     """
 
     genesis: bytes
@@ -122,10 +204,13 @@ class History:
     parents: tuple[bytes, ...]
     before: Before
     earlier: tuple[Snapshot, ...]
+    accusations: tuple[Accusation, ...]
     anchoring: Anchoring | None
+    falling_back: FallingBack | None
     reports: dict[bytes, Reporting]
     closing: Closing
     absence_fee: int
+    fraud_slash: int
 
 
 async def read_history(client: ChainClient, challenge_id: int) -> History:
@@ -142,20 +227,22 @@ async def read_history(client: ChainClient, challenge_id: int) -> History:
     if not isinstance(challenge.stage, Closed):
         raise OperationError(f"Challenge {challenge_id} is still open; wait until it is settled.")
     start_hash = await _hash(client, challenge.block)
-    first = max(0, challenge.block - RANDOMNESS_PARENTS)
-    parents = [await _hash(client, n) for n in range(challenge.block - 1, first - 1, -1)]
+    parents = await _parents(client, challenge.block)
     return History(
         genesis=client.genesis,
         snapshot=snapshot,
         start_ms=await client.timestamp(start_hash),
         start_hash=start_hash,
-        parents=tuple(parents),
+        parents=parents,
         before=await _before(client, challenge, parents[0]),
         earlier=await _earlier(client, snapshot),
+        accusations=await _accusations(client, snapshot),
         anchoring=await _anchoring(client, snapshot),
+        falling_back=await _falling_back(client, snapshot, challenge.stage.at),
         reports=await _reports(client, challenge_id),
         closing=await _closing(client, challenge_id, challenge.stage.at),
         absence_fee=client.constants.absence_fee,
+        fraud_slash=client.constants.fraud_slash,
     )
 
 
@@ -164,6 +251,23 @@ async def _hash(client: ChainClient, number: int) -> bytes:
     if found is None:
         raise OperationError(f"The node has no block {number}.")
     return found
+
+
+async def _parents(client: ChainClient, number: int) -> tuple[bytes, ...]:
+    """The hashes that the chain's randomness in a block mixes."""
+    first = max(0, number - RANDOMNESS_PARENTS)
+    return tuple([await _hash(client, n) for n in range(number - 1, first - 1, -1)])
+
+
+def _told(
+    events: Sequence[EventRecord], kind: type[E], fits: Callable[[E], bool]
+) -> list[tuple[int, EventRecord, E]]:
+    """The events of a kind that fit, with their positions in the block."""
+    return [
+        (position, record, record.event)
+        for position, record in enumerate(events)
+        if isinstance(record.event, kind) and fits(record.event)
+    ]
 
 
 async def _before(client: ChainClient, challenge: Challenge, parent: bytes) -> Before:
@@ -181,12 +285,9 @@ async def _before(client: ChainClient, challenge: Challenge, parent: bytes) -> B
 async def _closing(client: ChainClient, challenge_id: int, number: int) -> Closing:
     block = await _hash(client, number)
     events = await client.events(block)
-    for record in events:
-        event = record.event
-        if not isinstance(event, ChallengeClosed) or event.id != challenge_id:
-            continue
+    for position, record, event in _told(events, ChallengeClosed, lambda e: e.id == challenge_id):
         closer = await _closer(client, challenge_id, block, record.extrinsic, events)
-        return Closing(await client.timestamp(block), event, closer, events)
+        return Closing(number, await client.timestamp(block), event, position, closer, events)
     raise OperationError(f"Block {number} does not tell that challenge {challenge_id} was closed.")
 
 
@@ -237,21 +338,124 @@ async def _earlier(client: ChainClient, snapshot: Snapshot) -> tuple[Snapshot, .
     return tuple(found)
 
 
+async def _accusations(client: ChainClient, snapshot: Snapshot) -> tuple[Accusation, ...]:
+    found = []
+    for number in sorted({fraud.block for fraud in snapshot.frauds.values()}):
+        block = await _hash(client, number)
+        events = await client.events(block)
+        for position, record, event in _told(events, Expelled, lambda e: e.id == snapshot.id):
+            if record.extrinsic is None:
+                raise OperationError(f"Block {number} expels somebody without a proof.")
+            signed, call = await client.signed_extrinsic(block, record.extrinsic)
+            if not isinstance(call, ReportFraud):
+                raise OperationError(f"Extrinsic {record.extrinsic} of block {number} is no proof.")
+            before = [one for one in events[:position] if one.extrinsic != record.extrinsic]
+            accusation = Accusation(
+                signer=signed.account,
+                block=number,
+                block_ms=await client.timestamp(block),
+                position=position,
+                proof=call.proof,
+                event=event,
+                events=tuple(one for one in events if one.extrinsic == record.extrinsic),
+                bond=await _bond(client, event.attestor, number, before),
+            )
+            found.append(accusation)
+    return tuple(found)
+
+
+async def _bond(
+    client: ChainClient, account: bytes, number: int, earlier: Sequence[EventRecord]
+) -> int:
+    """An attestor's bond within a block, after the earlier ones of the block's events."""
+    parent = await _hash(client, number - 1)
+    provider = await client.read(storage.PROVIDERS, Role.ATTESTOR, account, at=parent)
+    unbonding = await client.read(storage.UNBONDINGS, Role.ATTESTOR, account, at=parent)
+    bond = provider.bond if provider else unbonding.amount if unbonding else 0
+    for record in earlier:
+        match record.event:
+            case BondSlashed(account=whose, role=Role.ATTESTOR, amount=amount) if whose == account:
+                bond -= amount
+            case (Undraining() | Registered()) as taken if (
+                taken.account == account and taken.role is Role.ATTESTOR
+            ):
+                bond = client.constants.attestor_bond
+            case _:
+                pass
+    return bond
+
+
 async def _anchoring(client: ChainClient, snapshot: Snapshot) -> Anchoring | None:
     flip = snapshot.flip
-    if flip is None:
+    if flip is None or flip.fell_back:
         return None
     block = await _hash(client, flip.block)
-    for record in await client.events(block):
-        event = record.event
-        if not isinstance(event, FlipAnchored) or event.id != snapshot.id:
-            continue
+    events = await client.events(block)
+    for _position, record, _event in _told(events, FlipAnchored, lambda e: e.id == snapshot.id):
         if record.extrinsic is None:
             break
         signed, call = await client.signed_extrinsic(block, record.extrinsic)
         if isinstance(call, AnchorFlip):
             return Anchoring(signed.account, await client.timestamp(block), call)
     raise OperationError(f"Block {flip.block} has no anchor of challenge {snapshot.id}.")
+
+
+async def _falling_back(
+    client: ChainClient, snapshot: Snapshot, closed_at: int
+) -> FallingBack | None:
+    if snapshot.fallback is None:
+        return None
+    last = closed_at if snapshot.flip is None else snapshot.flip.block
+    opening: tuple[CommitOpened, int, int] | None = None
+    commitments: list[Commitment] = []
+    fell_back: FlipFellBack | None = None
+    first = await _first_at(client, snapshot.challenge.flip_end_ms, snapshot.challenge.block, last)
+    for number in range(first, last + 1):
+        block = await _hash(client, number)
+        events = await client.events(block)
+        for _position, _record, opened in _told(
+            events, CommitOpened, lambda e: e.id == snapshot.id
+        ):
+            opening = opened, number, await client.timestamp(block)
+        for _position, record, told in _told(events, FlipCommitted, lambda e: e.id == snapshot.id):
+            commitments.append(await _commitment(client, number, block, record, told))
+        for _position, _record, event in _told(events, FlipFellBack, lambda e: e.id == snapshot.id):
+            fell_back = event
+    if opening is None:
+        raise OperationError(f"No block tells since when challenge {snapshot.id} fell back.")
+    return FallingBack(
+        opened=opening[0],
+        opened_block=opening[1],
+        opened_ms=opening[2],
+        commitments=tuple(commitments),
+        settled_ms=await client.timestamp(await _hash(client, last)),
+        parents=await _parents(client, last),
+        fell_back=fell_back,
+    )
+
+
+async def _first_at(client: ChainClient, timestamp_ms: int, low: int, high: int) -> int:
+    """The first block of a range with a timestamp at or after one; the last of the range if none.
+
+    Timestamps ascend with the numbers of blocks.
+    """
+    while low < high:
+        middle = (low + high) // 2
+        if await client.timestamp(await _hash(client, middle)) >= timestamp_ms:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+async def _commitment(
+    client: ChainClient, number: int, block: bytes, record: EventRecord, told: FlipCommitted
+) -> Commitment:
+    if record.extrinsic is not None:
+        signed, call = await client.signed_extrinsic(block, record.extrinsic)
+        if isinstance(call, CommitFlip) and (signed.account, call.z) == (told.by, told.z):
+            return Commitment(signed.account, number, await client.timestamp(block), call)
+    raise OperationError(f"Block {number} tells of a commitment that is not in it.")
 
 
 async def _reports(client: ChainClient, challenge_id: int) -> dict[bytes, Reporting]:

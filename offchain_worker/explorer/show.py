@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from chain_types.records import (
     Auditing,
+    Challenge,
     Closed,
+    Committing,
+    Expulsion,
     FailedRecord,
+    Flip,
     Flipping,
+    Fraud,
+    FraudKind,
     Reporting,
     ReportRecord,
     Stage,
@@ -25,6 +32,8 @@ def stage_name(stage: Stage) -> str:
     match stage:
         case Flipping():
             return "Flip"
+        case Committing():
+            return "Commit"
         case Auditing():
             return "Audit"
         case Reporting():
@@ -38,8 +47,18 @@ def reason_name(reason: Reason) -> str:
     return "".join(word.capitalize() for word in reason.name.split("_"))
 
 
+def fraud_name(kind: FraudKind) -> str:
+    """The fraud as the chain spells it: `BadReveal`."""
+    return "".join(word.capitalize() for word in kind.name.split("_"))
+
+
 def challenge_summary(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) -> dict[str, Any]:
     """One challenge as JSON-ready values.
+
+    `attempts` counts the coinflips up to the anchored one; 0: none was anchored. What is the
+    exception has a key only where it happened: `retry` (which attempt was anchored, and among
+    whom), `fallback` (who committed, and who did not), `frauds` (who lost what for which),
+    `expelled`, `absent` (who paid how much).
 
     Args:
         snapshot: from `ChainClient.challenge`.
@@ -50,13 +69,13 @@ def challenge_summary(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) ->
     for payment in () if settlement is None else settlement.paid:
         address = ss58_encode(payment.account)
         paid[address] = paid.get(address, 0) + payment.amount
-    return {
+    summary = {
         "id": str(snapshot.id),
         "hosting": str(challenge.hosting),
         "hoster": ss58_encode(challenge.hoster),
         "outcome": stage_name(challenge.stage),
         "coinflip": {
-            "attempts": 0 if flip is None else flip.attempt + 1,
+            "attempts": 0 if flip is None or flip.fell_back else flip.attempt + 1,
             "root": None if flip is None else flip.root.hex(),
             "result": None if flip is None else flip.randomness.hex(),
         },
@@ -67,6 +86,68 @@ def challenge_summary(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) ->
         ],
         "paid": {address: str(amount) for address, amount in paid.items()},
     }
+    exceptions = {
+        "retry": _retry(challenge, flip),
+        "fallback": _fallback(snapshot),
+        "frauds": [_fraud(*item) for item in sorted(snapshot.frauds.items(), key=_by_block)],
+        "expelled": [_expulsion(challenge, flip, one) for one in snapshot.expulsions],
+        "absent": {
+            ss58_encode(absence.account): str(absence.fee)
+            for absence in (() if settlement is None else settlement.absent)
+        },
+    }
+    return summary | {key: value for key, value in exceptions.items() if value}
+
+
+def _retry(challenge: Challenge, flip: Flip | None) -> dict[str, Any] | None:
+    if flip is None or flip.by is None or flip.attempt == 0:
+        return None
+    return {
+        "attempt": flip.attempt,
+        "active": _addresses(challenge, flip.places),
+        "anchored_by": ss58_encode(challenge.roster[flip.by].account),
+    }
+
+
+def _fallback(snapshot: Snapshot) -> dict[str, Any] | None:
+    fallback = snapshot.fallback
+    if fallback is None:
+        return None
+    committed = [commit.place for commit in fallback.commits]
+    return {
+        "topic": fallback.topic.hex(),
+        "committed": _addresses(snapshot.challenge, committed),
+        "missing": _addresses(snapshot.challenge, fallback.missing),
+    }
+
+
+def _fraud(identifier: bytes, fraud: Fraud) -> dict[str, Any]:
+    return {
+        "attestor": ss58_encode(fraud.offender),
+        "fraud": fraud_name(fraud.proof),
+        "evidence": identifier.hex(),
+        "reporter": ss58_encode(fraud.reporter),
+        "block": fraud.block,
+        "slashed": str(fraud.slashed),
+        "reward": str(fraud.reward),
+    }
+
+
+def _expulsion(challenge: Challenge, flip: Flip | None, expulsion: Expulsion) -> dict[str, Any]:
+    return {
+        "attestor": ss58_encode(challenge.roster[expulsion.place].account),
+        "timestamp_ms": str(expulsion.timestamp_ms),
+        "active": flip is not None and flip.rank(expulsion.place) is not None,
+    }
+
+
+def _addresses(challenge: Challenge, places: Iterable[int]) -> list[str]:
+    return [ss58_encode(challenge.roster[place].account) for place in places]
+
+
+def _by_block(item: tuple[bytes, Fraud]) -> tuple[int, bytes]:
+    identifier, fraud = item
+    return fraud.block, identifier
 
 
 def report_summary(account: bytes, record: ReportRecord) -> dict[str, Any]:
@@ -98,11 +179,10 @@ def _metrics(metrics: Metrics) -> dict[str, Any]:
 
 def challenge_lines(summary: dict[str, Any]) -> list[str]:
     """A summary as lines of text."""
-    flip = summary["coinflip"]
     lines = [
         f"challenge {summary['id']} of hosting {summary['hosting']}: {summary['outcome']}",
         f"  hoster {summary['hoster']}",
-        f"  coinflip {flip['result'] or 'not anchored'}",
+        *_flip_lines(summary),
     ]
     for report in summary["reports"]:
         if report["outcome"] == "Failed":
@@ -121,4 +201,38 @@ def challenge_lines(summary: dict[str, Any]) -> list[str]:
             )
         lines.append(f"  {report['attestor']} at {report['moment_ms']}: {text}")
     lines.extend(f"  paid {amount} to {address}" for address, amount in summary["paid"].items())
+    lines.extend(
+        f"  {address} was absent and paid {fee}"
+        for address, fee in summary.get("absent", {}).items()
+    )
     return lines
+
+
+def _flip_lines(summary: dict[str, Any]) -> Iterator[str]:
+    flip, retry, fallback = summary["coinflip"], summary.get("retry"), summary.get("fallback")
+    if flip["result"] is None:
+        yield "  coinflip not anchored"
+    elif fallback is not None:
+        yield f"  coinflip {flip['result']}, by the fallback"
+    elif retry is not None:
+        yield (
+            f"  coinflip {flip['result']}, attempt {retry['attempt']} among "
+            f"{len(retry['active'])}, anchored by {retry['anchored_by']}"
+        )
+    else:
+        yield f"  coinflip {flip['result']}, attempt 0"
+    for fraud in summary.get("frauds", ()):
+        yield (
+            f"  {fraud['attestor']} lost {fraud['slashed']} for {fraud['fraud']} in block "
+            f"{fraud['block']}, {fraud['reward']} of it to {fraud['reporter']}"
+        )
+    for expelled in summary.get("expelled", ()):
+        still = ", active all the same" if expelled["active"] else ""
+        yield f"  {expelled['attestor']} was expelled at {expelled['timestamp_ms']}{still}"
+    if fallback is not None:
+        yield (
+            f"  fallback: {len(fallback['committed'])} committed, "
+            f"{len(fallback['missing'])} did not"
+        )
+        for address in fallback["missing"]:
+            yield f"  {address} did not commit"

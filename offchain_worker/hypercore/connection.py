@@ -123,7 +123,7 @@ class Channel:
         self.error: HypercoreError | None = None
         self._channel = channel
         self._receiver = receiver
-        self._incoming: WeightedQueue[Incoming] = WeightedQueue(QUEUE_BYTES)
+        self._incoming: WeightedQueue[Incoming] = WeightedQueue(connection._incoming_bytes)
         self._opened = trio.Event()
 
     @property
@@ -280,6 +280,8 @@ class Connection:
         handshake_s: float,
         keep_alive: float,
         idle_timeout: float,
+        incoming_bytes: int,
+        max_strays: int | None,
     ) -> None:
         """Made by `open_connection` only."""
         if secret.session is None:
@@ -295,7 +297,9 @@ class Connection:
         self.error: Disconnected | None = None
         self._stream = stream
         self._secret = secret
-        self._mux = Mux()
+        self._mux = Mux(max_strays)
+        self._incoming_bytes = incoming_bytes
+        self._keep_alives = 0
         self._channels: dict[MuxChannel, Channel] = {}
         self._handlers: dict[tuple[str, bytes | None], Handler] = {}
         self._outgoing: WeightedQueue[bytes] = WeightedQueue(QUEUE_BYTES)
@@ -463,12 +467,18 @@ class Connection:
             if not data:
                 raise Disconnected("the peer closed the connection")
             self.bytes_in += len(data)
-            await self._take(self._secret.receive(data), arrived)
+            plaintexts = self._secret.receive(data)
+            if self._secret.keep_alives > self._keep_alives:
+                self._mux.stray(self._secret.keep_alives - self._keep_alives)
+                self._keep_alives = self._secret.keep_alives
+            await self._take(plaintexts, arrived)
 
     async def _take(self, plaintexts: list[bytes], arrived: float) -> None:
         for plaintext in plaintexts:
             for event in self._mux.receive(plaintext):
                 await self._handle(event, arrived)
+                # Ended meanwhile: what is left of a batch, however long, is not even looked at.
+                self._check()
 
     async def _handle(self, event: Event, arrived: float) -> None:
         match event:
@@ -547,6 +557,8 @@ async def open_connection(
     max_frame: int = MAX_FRAME_BYTES,
     keep_alive: float = KEEP_ALIVE_S,
     idle_timeout: float = IDLE_S,
+    incoming_bytes: int = QUEUE_BYTES,
+    max_strays: int | None = None,
 ) -> AsyncIterator[Connection]:
     """Run the handshake over `stream` and hold the connection for the body.
 
@@ -570,6 +582,10 @@ async def open_connection(
         keep_alive: seconds without writing after which an empty message is sent.
         idle_timeout: seconds without a byte from the peer, or without one taken, that end the
             connection.
+        incoming_bytes: what waits at most on a channel until it is received; each message weighs
+            `MESSAGE_WEIGHT` more than its frame. Nothing is read from the stream meanwhile.
+        max_strays: how much may come that no channel takes, keep-alives among it, until the
+            connection is ended; None: any number.
 
     Raises:
         HandshakeFailed: wrong bytes, the peer went away, or `timeout`.
@@ -603,6 +619,8 @@ async def open_connection(
         handshake_s=trio.current_time() - started,
         keep_alive=keep_alive,
         idle_timeout=idle_timeout,
+        incoming_bytes=incoming_bytes,
+        max_strays=max_strays,
     )
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:

@@ -53,6 +53,10 @@ class ProtocolViolation(Disconnected):
     """The connection was ended because the peer sent what the protocol does not allow."""
 
 
+class TooManyStrays(ProtocolViolation):
+    """The peer went on sending what no channel takes."""
+
+
 class InvalidRequest(HypercoreError):
     """A request that no answer exists for: levels beyond the tree, an upgrade out of bounds."""
 

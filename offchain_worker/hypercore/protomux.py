@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from offchain_worker.hypercore.encoding import Decoder, encode_buffer, encode_string, encode_uint
-from offchain_worker.hypercore.errors import ProtocolViolation
+from offchain_worker.hypercore.errors import ProtocolViolation, TooManyStrays
 
 CONTROL = 0
 BATCH, OPEN, REJECT, CLOSE = 0, 1, 2, 3
@@ -122,9 +122,15 @@ def encode_batch(local_id: int, messages: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 class Mux:
-    """The channels of one stream."""
+    """The channels of one stream.
 
-    def __init__(self) -> None:
+    Args:
+        max_strays: how much may come in all that no channel takes (`stray`); None: any number.
+    """
+
+    def __init__(self, max_strays: int | None = None) -> None:
+        self._max_strays = max_strays
+        self._strays = 0
         self._local: dict[int, MuxChannel] = {}
         self._remote: dict[int, MuxChannel] = {}
         self._pending: dict[int, Opening] = {}
@@ -168,8 +174,13 @@ class Mux:
         return channel, self._encode_open(channel, handshake)
 
     def reject(self, opening: Opening) -> bytes:
-        """Refuse the channel that the peer opens; returns the plaintext to send."""
+        """Refuse the channel that the peer opens; returns the plaintext to send.
+
+        Raises:
+            TooManyStrays: see `stray`.
+        """
         del self._pending[opening.remote_id]
+        self.stray()
         return bytes([CONTROL, REJECT]) + encode_uint(opening.remote_id)
 
     def close(self, channel: MuxChannel) -> bytes:
@@ -180,11 +191,22 @@ class Mux:
         self._end(channel)
         return plaintext
 
+    def stray(self, count: int = 1) -> None:
+        """Count what came and means nothing here: for no channel, a refused open, a keep-alive.
+
+        Raises:
+            TooManyStrays: that is more than `max_strays` in all.
+        """
+        self._strays += count
+        if self._max_strays is not None and self._strays > self._max_strays:
+            raise TooManyStrays(f"more than {self._max_strays} messages for no channel")
+
     def receive(self, plaintext: bytes) -> Iterator[Event]:
         """Take a plaintext; yields what happens, to be handled one by one.
 
         Raises:
             ProtocolViolation: the peer breaks the rules of numbering or batching.
+            TooManyStrays: see `stray`.
             DecodeError: it is not made of messages.
         """
         decoder = Decoder(plaintext)
@@ -194,10 +216,13 @@ class Mux:
             yield from self._one(remote_id, message_type, decoder, batched=False)
             return
         remote_id = decoder.uint()
+        if not decoder.remaining:
+            self.stray()
         batched = False
         while decoder.remaining:
             length = decoder.uint()
             if length == 0:
+                self.stray()
                 remote_id = decoder.uint()
                 continue
             message = Decoder(decoder.fixed(length))
@@ -212,7 +237,9 @@ class Mux:
     ) -> Iterator[Event]:
         if remote_id != CONTROL:
             channel = self._remote.get(remote_id)
-            if channel is not None:
+            if channel is None:
+                self.stray()
+            else:
                 yield Message(channel, message_type, decoder.data, decoder.offset, batched)
         elif message_type == OPEN:
             yield from self._on_open(decoder)
@@ -220,6 +247,8 @@ class Mux:
             yield from self._on_reject(decoder.uint())
         elif message_type == CLOSE:
             yield from self._on_close(decoder.uint())
+        else:
+            self.stray()
 
     def _on_open(self, decoder: Decoder) -> Iterator[Event]:
         remote_id = decoder.uint()
@@ -266,7 +295,9 @@ class Mux:
 
     def _on_close(self, remote_id: int) -> Iterator[Event]:
         channel = self._remote.get(remote_id)
-        if channel is not None:
+        if channel is None:
+            self.stray()
+        else:
             self._end(channel)
             yield Closed(channel)
 

@@ -46,6 +46,7 @@ class SecretStream:
     Attributes:
         session: the handshake's result, or None before its end.
         opened: whether the header exchange is over, so that plaintexts can be sent and come.
+        keep_alives: how many have come.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class SecretStream:
         """
         self.session: Session | None = None
         self.opened = False
+        self.keep_alives = 0
         self._initiator = initiator
         self._max_frame = max_frame
         self._handshake = Handshake(initiator=initiator, static=keypair, ephemeral=ephemeral)
@@ -144,6 +146,8 @@ class SecretStream:
             plaintext = self._decrypt(payload)
             if plaintext:
                 plaintexts.append(plaintext)
+            else:
+                self.keep_alives += 1
         else:
             self._advance(payload)
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import structlog
 import trio
 
+from offchain_worker.attestor.adversary import Fault, faulty_machine
 from offchain_worker.attestor.attestor import run_attestor
+from offchain_worker.attestor.machines import honest_machine
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import open_chain
 from offchain_worker.errors import UsageError
@@ -67,8 +69,12 @@ def load_attestor(path: Path) -> AttestorSettings:
     )
 
 
-async def serve_attestor(settings: AttestorSettings) -> int:
+async def serve_attestor(settings: AttestorSettings, fault: Fault | None = None) -> int:
     """Run the attestor until cancelled.
+
+    Args:
+        settings: what to do.
+        fault: what to do wrong, for the testnet's and the tests' adversaries.
 
     Raises:
         UsageError: the port or the state folder cannot be used.
@@ -98,6 +104,7 @@ async def serve_attestor(settings: AttestorSettings) -> int:
             listeners,
             settings.state,
             dial=_dial,
+            make_machine=honest_machine if fault is None else faulty_machine(fault),
         )
     return 0
 

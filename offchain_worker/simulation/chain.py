@@ -220,6 +220,11 @@ class Chain:
             stamps.append(max(stamps[-1] + 1, regular + jitter))
         return stamps[block]
 
+    def head_ms(self) -> int:
+        """The timestamp of the newest finalized block, at least."""
+        timing = self.timing
+        return self._scheduler.now - timing.finality_ms - timing.block_ms - self._plan.jitter_ms
+
     def _block_from(self, when: int) -> int:
         """The first block of at least that timestamp."""
         block = max(0, (when - self.t0) // self.timing.block_ms - 2)

@@ -1,7 +1,7 @@
 """A sign journal in memory that outlives crashes, with images of earlier states (§1, row 16).
 
 The same rules as `coinflip.journal`, without SQLite: one body for each topic and kind, secrets
-once for each topic, and a topic that began before the journal was made stays unknown to it.
+once for each topic, and an unknown topic that began before the process did stays shut.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Disk:
     """What one seat has on disk.
 
     Attributes:
-        created_ms: when the journal was made, by the seat's clock.
+        opened_ms: since when the process runs, by the seat's clock.
         writes: so far, on this seat, over all its images.
     """
 
-    __slots__ = ("_concluded", "_evidence", "_secrets", "_signed", "created_ms", "writes")
+    __slots__ = ("_concluded", "_evidence", "_secrets", "_signed", "opened_ms", "writes")
 
-    def __init__(self, created_ms: int) -> None:
-        self.created_ms = created_ms
+    def __init__(self, opened_ms: int) -> None:
+        self.opened_ms = opened_ms
         self.writes = 0
         self._secrets: dict[bytes, FlipSecrets] = {}
         self._signed: dict[bytes, dict[Kind, Record]] = {}
@@ -43,7 +43,7 @@ class Disk:
 
     def image(self) -> Disk:
         """A copy of its present state: a backup."""
-        copy = Disk(self.created_ms)
+        copy = Disk(self.opened_ms)
         copy.writes = self.writes
         copy._secrets = dict(self._secrets)
         copy._signed = {topic: dict(records) for topic, records in self._signed.items()}
@@ -56,27 +56,31 @@ class Disk:
         return self._secrets.get(topic)
 
     def begin(
-        self, topic: bytes, *, started_ms: int, generate: Callable[[], FlipSecrets]
+        self, topic: bytes, *, started_ms: int | None, generate: Callable[[], FlipSecrets]
     ) -> FlipSecrets:
         """The topic's secrets, made now when it is new.
 
         Args:
             topic: 32 bytes.
-            started_ms: when the topic began.
+            started_ms: when the topic began; None for the fallback's.
             generate: makes secrets.
 
         Raises:
-            TopicUnknown: it is unknown and began before this journal did.
+            TopicUnknown: it is unknown and began before this process did.
         """
         known = self._secrets.get(topic)
         if known is not None:
             return known
-        if started_ms < self.created_ms:
+        if self.is_older(started_ms):
             raise TopicUnknown
         made = generate()
         self._secrets[topic] = made
         self.writes += 1
         return made
+
+    def is_older(self, started_ms: int | None) -> bool:
+        """Whether a topic that began then began before this process did."""
+        return started_ms is not None and started_ms < self.opened_ms
 
     def conclude(self, topic: bytes, *, may_retry: bool) -> None:
         """Note down how a topic's run ended."""

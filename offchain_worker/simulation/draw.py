@@ -93,8 +93,7 @@ def scenario(seed: int) -> Scenario:
     chain, start_within, chain_calm = _chain(dice, timing, size, rows, quiet=dice.random() < 0.6)
     if dice.random() < 0.2:
         # Asking the peers after a restart rests on connections that keep order and lose nothing.
-        ordered = links.plain and not links.reorder and not troubles
-        crashes = _crashes(dice, timing, honest, rows, ordered=ordered)
+        crashes = _crashes(dice, timing, honest, rows)
     if dice.random() < 0.15:
         clocks = _clocks(dice, timing, honest, crashes, rows)
     if dice.random() < 0.08:
@@ -301,14 +300,8 @@ def _crashes(
     timing: ChainTiming,
     honest: Sequence[int],
     rows: set[int],
-    *,
-    ordered: bool,
 ) -> dict[int, Sequence[Crash]]:
-    """Crashes of honest seats.
-
-    A seat that asks its peers what it signed learns it if an honest one that got it answers: so at
-    most one seat's journal is set back, what it sent arrives, and connections keep order.
-    """
+    """Crashes of honest seats."""
     found: dict[int, Sequence[Crash]] = {}
     delta = timing.delta_ms
     for place in honest:
@@ -316,10 +309,7 @@ def _crashes(
             continue
         rows.add(16)
         at = 1 + dice.randrange(5)
-        may_be_stale = ordered and not any(
-            crash.journal == STALE for crashes in found.values() for crash in crashes
-        )
-        journal = dice.choice([KEPT, KEPT, KEPT, LOST, STALE if may_be_stale else KEPT])
+        journal = dice.choice([KEPT, KEPT, KEPT, LOST, STALE])
         found[place] = [
             Crash(
                 at_write=at,
@@ -327,7 +317,7 @@ def _crashes(
                 down_ms=dice.choice([1, delta // 4, delta, 5 * delta, None]),
                 journal=journal,
                 image_write=dice.randrange(at),
-                flush=journal == STALE or dice.random() < 0.5,
+                flush=dice.random() < 0.5,
             )
         ]
         if dice.random() < 0.3:

@@ -72,7 +72,8 @@ class Watch:
         self._leaked: dict[bytes, tuple[int, int]] = {}
         """topic → (virtual time, place) of the first honest x that left its owner."""
         self._certified: dict[bytes, bytes] = {}
-        self._success: tuple[bytes, bytes, int] | None = None
+        self._success: dict[bytes, tuple[bytes, bytes, int]] = {}
+        """start block → (root, R, attempt) that honest seats ended with."""
         self._anchored: on_chain.Anchored | None = None
         self._found: dict[tuple[bytes, int], int] = {}
         """(topic, offender's place) → when an honest seat first held proof."""
@@ -212,9 +213,9 @@ class Watch:
             if run.attempt.flip.attempt > 0:
                 world.count("retry succeeded")
             found = (outcome.root, outcome.result, run.attempt.flip.attempt)
-            if self._success is None:
-                self._success = found
-            elif self._success != found:
+            # What was flipped over a start block that is none is about no challenge.
+            start = run.attempt.flip.start_block_hash
+            if self._success.setdefault(start, found) != found:
                 self.broken("A", f"{seat.place} ends with another R or root than others")
             self._compare()
             self._certify(run.topic, outcome.root)
@@ -267,11 +268,11 @@ class Watch:
 
     def _compare(self) -> None:
         """A: what honest seats ended with is what is anchored."""
-        if self._success is None or self._anchored is None:
-            return
-        root, result, attempt = self._success
+        success = self._success.get(self._world.chain.start_hash)
         anchor = self._anchored
-        if (root, result, attempt) != (anchor.root, anchor.result, anchor.attempt):
+        if success is None or anchor is None:
+            return
+        if success != (anchor.root, anchor.result, anchor.attempt):
             self.broken("A", "the chain anchored another R than honest seats ended with")
 
     # Evidence

@@ -124,7 +124,6 @@ class Seat:
         self.disk = Disk(self.clock.read(world.t0) - 1_000_000)
         self.up = True
         self.life = 0
-        self.up_since = self.disk.created_ms
         self.run: Run | None = None
         self.outcomes: dict[int, Outcome] = {}
         self.exit_ms: dict[int, int] = {}
@@ -257,7 +256,7 @@ class Seat:
             self._keep_image()
             if self._due_crash(self.disk.writes, durable=True):
                 return
-        cautious = attempt.schedule.start_ms < self.up_since
+        cautious = self.disk.is_older(attempt.schedule.start_ms)
         machine = self.make_machine(attempt, secrets, cautious)
         self.run = run = Run(attempt, machine)
         if attempt.flip.attempt > 0:
@@ -487,13 +486,10 @@ class Seat:
 
     def _join_fallback(self, event: on_chain.CommitOpened) -> None:
         if self.place in event.places and self.anchored is None:
-            try:
-                secrets = self.disk.begin(
-                    event.topic, started_ms=event.opened_ms, generate=self.make_secrets
-                )
-            except TopicUnknown:
-                return
-            self.world.watch.began(self, event.topic, secrets)
+            known = self.disk.secrets(event.topic)
+            secrets = self.disk.begin(event.topic, started_ms=None, generate=self.make_secrets)
+            if known is None:
+                self.world.watch.began(self, event.topic, secrets)
             seal = secrets.audit_seal(event.topic, self.keypair.public)
             self._submit(on_chain.CommitCall(seal))
 
@@ -532,14 +528,13 @@ class Seat:
     def _restart(self, crash: Crash) -> None:
         self.world.count(RESTARTS[crash.journal])
         self.up = True
-        self.up_since = self.now
         writes = self.disk.writes
         if crash.journal == LOST:
-            self.disk = Disk(self.now)
-            self.disk.writes = writes
+            self.disk = Disk(0)
         elif crash.journal == STALE and crash.image_write in self._images:
             self.disk = self._images[crash.image_write].image()
-            self.disk.writes = writes
+        self.disk.writes = writes
+        self.disk.opened_ms = max(self.now, self.world.chain.head_ms())
         self.participation = None
         self.anchored = None
         self.opened = None

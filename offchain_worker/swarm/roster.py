@@ -3,7 +3,8 @@
 A roster's members meet over secret-stream connections with their session keys as static keys: for
 each run and pair the member with the lower key dials one connection and opens the protomux
 channel `datdot/coinflip/1` with the topic as id (coinflip.md §2.1, hypercore.md §7). One message
-of that channel, of type 0, is one envelope. Strangers are refused by their key in the handshake.
+of that channel, of type 0, is one envelope. Strangers are refused by their key in the handshake,
+and get no more handshakes than `admission` allows.
 
 The protocol is `coinflip.machine`'s; here are only sockets, time-outs, queues and tasks:
 
@@ -11,6 +12,16 @@ The protocol is `coinflip.machine`'s; here are only sockets, time-outs, queues a
 - an own envelope is on disk before anything that follows it is queued;
 - sending never waits: each connection has a bounded queue, and who does not read loses it;
 - a lost connection is dialled again, with back-off, until Tx.
+
+What a flood costs. Whatever a fellow sends, its machine stops listening when the peer's credit is
+used up (`coinflip.credit`: some fifty refused messages at n = 10), and a connection ends that
+carries more than `MAX_STRAYS` messages for no channel. Nothing is read after that cut, so that a
+flood has one price however long it is: a few milliseconds of a core beyond decrypting what was
+read, at most 1 ms for each megabyte (10⁶ bytes) of a flood of ten. No more than `INCOMING_BYTES`,
+one frame and one read wait in memory for each connection. Then the peer is barred for `BAR_S`,
+doubling up to `MAX_BAR_S`: one that floods again and again is cut a dozen times in a flip of eight
+minutes. What was refused is counted by peer and reason (`Attended.statistics`) and told once for
+each (`Refused`).
 """
 
 from __future__ import annotations
@@ -54,10 +65,12 @@ from offchain_worker.hypercore.connection import (
     open_connection,
     wall_clock_ms,
 )
-from offchain_worker.hypercore.errors import HypercoreError, Unreachable
+from offchain_worker.hypercore.errors import HypercoreError, TooManyStrays, Unreachable
 from offchain_worker.keys import KeyPair
 from offchain_worker.measurement.pings import PeerMeter, peer_metrics
+from offchain_worker.swarm.admission import Admission, source_of
 from offchain_worker.swarm.dial import dial
+from offchain_worker.swarm.statistics import RunLedger, RunStatistics
 
 PROTOCOL = "datdot/coinflip/1"
 ENVELOPE = 0
@@ -66,6 +79,14 @@ ENVELOPE = 0
 QUEUE_MESSAGES = 256
 MAX_FRAME = MAX_MESSAGE_BYTES + 1_024
 """Of a secret-stream frame: one envelope and what protomux and encryption add."""
+
+INCOMING_BYTES = 128 * 1_024
+"""What waits at most on a connection for its machine; then nothing is read from it."""
+MAX_STRAYS = 256
+"""Keep-alives and messages for no channel on one connection: the former for twenty minutes."""
+BAR_S = 1.0
+MAX_BAR_S = 60.0
+"""How long a peer that was cut off is kept out: first, and at most."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +146,7 @@ class PeerLost:
 RunEvent = Effect | PeerConnected | PeerLost
 Dial = Callable[[PeerAddress], Awaitable[trio.abc.Stream]]
 Blocking = Callable[..., Awaitable[None]]
+Source = Callable[[trio.abc.Stream], str | None]
 
 
 class SignJournal(Protocol):
@@ -144,10 +166,12 @@ class Attended:
     Attributes:
         outcome: the machine's exit.
         peers: round trips and throughput of the fellow attestors, for the report.
+        statistics: what happened with whom, for operators.
     """
 
     outcome: Outcome
     peers: tuple[PeerMetrics, ...]
+    statistics: RunStatistics
 
 
 async def dial_tcp(address: PeerAddress) -> trio.abc.Stream:
@@ -162,6 +186,17 @@ async def dial_tcp(address: PeerAddress) -> trio.abc.Stream:
         raise Unreachable(str(error)) from error
 
 
+def source_address(stream: trio.abc.Stream) -> str | None:
+    """The source of an incoming connection, as `admission` counts it; None if it has none.
+
+    Raises:
+        OSError: the connection is gone already.
+    """
+    if isinstance(stream, trio.SocketStream):
+        return source_of(str(stream.socket.getpeername()[0]))
+    return None
+
+
 def _ignore(_event: RunEvent) -> None:
     pass
 
@@ -173,10 +208,12 @@ def _ignore_reason(_reason: str) -> None:
 class _Line:
     """A peer's connection as one run uses it: a bounded queue in front of the channel."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, on_sent: Callable[[int], None]) -> None:
         self.channel = channel
-        self.lost = "the peer left"
+        self.lost = ""
+        self.cut_off = False
         self.bulk_left = 0
+        self._on_sent = on_sent
         self._send, self._queue = trio.open_memory_channel[bytes](QUEUE_MESSAGES)
         self._scope = trio.CancelScope()
 
@@ -193,9 +230,10 @@ class _Line:
         # An empty message wakes the writer and is not sent.
         self.send(b"")
 
-    def close(self, reason: str) -> None:
-        """End it; what is queued is lost."""
-        self.lost = reason
+    def close(self, reason: str, *, cut_off: bool = False) -> None:
+        """End it; what is queued is lost. With `cut_off` for what the peer did."""
+        self.lost = self.lost or reason
+        self.cut_off = self.cut_off or cut_off
         self._scope.cancel()
 
     async def serve(
@@ -207,10 +245,15 @@ class _Line:
                 nursery.start_soon(self._write, bulk_frame)
                 async for incoming in self.channel:
                     if incoming.type != ENVELOPE:
-                        self.lost = "it sent a message of an unknown type"
+                        self.close("it sent a message of an unknown type", cut_off=True)
                         break
                     await receive(incoming.body, incoming.arrived)
+                    if self._scope.cancel_called:
+                        break
                 nursery.cancel_scope.cancel()
+        error = self.channel.error
+        if error is not None:
+            self.close(str(error), cut_off=isinstance(error, TooManyStrays))
 
     async def _write(self, bulk_frame: bytes) -> None:
         overhead = len(bulk_frame) - MAX_BULK_FRAME
@@ -218,14 +261,24 @@ class _Line:
             async for data in self._queue:
                 if data:
                     await self.channel.send(ENVELOPE, data)
+                    self._on_sent(len(data))
                 while self.bulk_left and not self._queue.statistics().current_buffer_used:
                     size = min(self.bulk_left, MAX_BULK_FRAME)
                     self.bulk_left -= size
                     await self.channel.send(ENVELOPE, bulk_frame[: overhead + size])
+                    self._on_sent(overhead + size)
                     # One frame at a time, so that what is urgent never queues behind many.
                     await self.channel.connection.flush()
         except HypercoreError as error:
-            self.close(str(error))
+            self.close(str(error), cut_off=isinstance(error, TooManyStrays))
+
+
+@dataclass
+class _Bar:
+    """A peer that was cut off: until when it is kept out, and how long the next time."""
+
+    until: float
+    next_s: float
 
 
 class _Meeting:
@@ -245,12 +298,16 @@ class _Meeting:
         self.scope = trio.CancelScope()
         self.exited = trio.Event()
         self.meters: dict[int, PeerMeter] = {}
-        self.tell = on_event
+        self.ledger = RunLedger(
+            machine.flip.size, machine.index, machine.schedule.start_ms, clock_ms
+        )
+        self._on_event = on_event
         self._journal = journal
         self._clock_ms = clock_ms
         self._blocking = blocking
         self._lock = trio.Lock()
         self._lines: dict[int, _Line] = {}
+        self._bars: dict[int, _Bar] = {}
         self._bulk_done: dict[int, trio.Event] = {}
         self._closed = False
         self._bulk_frame = encode(BulkData(bytes(MAX_BULK_FRAME)), machine.flip, machine.index)
@@ -262,32 +319,66 @@ class _Meeting:
     def connected(self) -> list[int]:
         return sorted(self._lines)
 
+    def tell(self, event: RunEvent) -> None:
+        """Count an event, then pass it on."""
+        match event:
+            case PeerConnected(peer):
+                self.ledger.connected(peer)
+            case PeerLost(peer, reason):
+                self.ledger.lost(peer, reason)
+            case _:
+                self.ledger.happened(event)
+        self._on_event(event)
+
+    def expects(self, public_key: bytes) -> bool:
+        """Whether that key is a fellow's that may connect now."""
+        roster = self.machine.flip.roster
+        return public_key in roster and self.barred_s(roster.index(public_key)) <= 0
+
+    def barred_s(self, peer: int) -> float:
+        """For how many seconds `peer` is still kept out."""
+        bar = self._bars.get(peer)
+        return 0.0 if bar is None else bar.until - trio.current_time()
+
+    def _bar(self, peer: int) -> None:
+        now = trio.current_time()
+        bar = self._bars.setdefault(peer, _Bar(now, BAR_S))
+        bar.until = now + bar.next_s
+        bar.next_s = min(2 * bar.next_s, MAX_BAR_S)
+
     async def apply(
         self, step: Callable[..., list[Effect]], *arguments: object, arrived: float = 0.0
     ) -> None:
         """Feed the machine and carry out what it asks for; after `close`, do nothing.
 
-        `step` is an input of the machine, called with the time and `arguments`.
+        `step` is an input of the machine, called with the time and `arguments`. It is a checkpoint
+        only if it has to wait: it is called for each message.
         """
-        async with self._lock:
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+        try:
             if self._closed:
                 return
-            try:
-                for effect in step(self._clock_ms(), *arguments):
-                    await self._carry_out(effect, arrived)
-            except Exception as error:
-                # Raised again by `run`, in its own task: this one may be that of an incoming
-                # connection, where it would end the listener for all runs.
-                self.failure = self.failure or error
-                self.scope.cancel()
+            for effect in step(self._clock_ms(), *arguments):
+                await self._carry_out(effect, arrived)
+        except Exception as error:
+            # Raised again by `run`, in its own task: this one may be that of an incoming
+            # connection, where it would end the listener for all runs.
+            self.failure = self.failure or error
+            self.scope.cancel()
+        finally:
+            self._lock.release()
 
     async def attend(self, peer: int, channel: Channel) -> None:
         """Use `channel` as the line to `peer` until either side ends it.
 
         A newer line takes the place of an older one: a peer that restarted is not kept out by
-        its own half-open connection. Cancelled, the machine is not told: its run is over.
+        its own half-open connection. Cut off for what it did, the peer is barred. Cancelled, the
+        machine is not told: its run is over.
         """
-        line = _Line(channel)
+        line = _Line(channel, lambda size: self.ledger.sent(peer, size))
         if peer in self._lines:
             self._lines[peer].close("it connected again")
         self._lines[peer] = line
@@ -295,6 +386,7 @@ class _Meeting:
 
         async def receive(data: bytes, arrived: float) -> None:
             if self._lines.get(peer) is line:
+                self.ledger.received(peer, len(data))
                 await self.apply(self.machine.received, peer, data, arrived=arrived)
 
         try:
@@ -305,6 +397,9 @@ class _Meeting:
             if current:
                 del self._lines[peer]
             channel.close()
+        if line.cut_off:
+            self._bar(peer)
+            channel.connection.close()
         if not self._closed:
             self.tell(PeerLost(peer, line.lost))
         if current:
@@ -357,7 +452,7 @@ class _Meeting:
                 await self._blocking(keep, evidence.id, self.topic, evidence.encoded)
             case Disconnect(peer, reason):
                 if peer in self._lines:
-                    self._lines[peer].close(reason)
+                    self._lines[peer].close(reason, cut_off=True)
             case PongHeard(peer, nonce):
                 self.meter(peer).pong_arrived(nonce, arrived)
                 return
@@ -380,7 +475,8 @@ class SessionSwarm:
     """An attestor's place in all coinflips that it takes part in; made by `open_session_swarm`.
 
     Attributes:
-        refused: incoming connections that came to nothing, by reason.
+        refused: incoming connections that came to nothing, by reason: `rate` (no handshake, see
+            `admission`), `displaced`, `no channel`, `gone`, or the name of the error.
     """
 
     def __init__(
@@ -391,6 +487,7 @@ class SessionSwarm:
         clock_ms: Callable[[], int],
         on_refused: Callable[[str], None],
         blocking: Blocking,
+        source: Source,
     ) -> None:
         self.refused: Counter[str] = Counter()
         self._keypair = keypair
@@ -400,7 +497,9 @@ class SessionSwarm:
         self._on_refused = on_refused
         self._blocking = blocking
         self._meetings: dict[bytes, _Meeting] = {}
-        self._newcomers: dict[trio.CancelScope, None] = {}
+        self._source = source
+        self._admission = Admission()
+        self._newcomers: dict[trio.CancelScope, bool] = {}
 
     async def run(
         self,
@@ -435,8 +534,14 @@ class SessionSwarm:
             for address in peers
             if self._keypair.public < address.public_key
         ]
+        callers = {
+            source_of(address.host)
+            for address in peers
+            if address.public_key < self._keypair.public
+        }
         meeting = _Meeting(machine, journal, on_event, self._clock_ms, self._blocking)
         self._meetings[meeting.topic] = meeting
+        self._admission.begin(callers)
         try:
             with meeting.scope:
                 await meeting.apply(machine.start)
@@ -454,12 +559,14 @@ class SessionSwarm:
                     nursery.cancel_scope.cancel()
         finally:
             del self._meetings[meeting.topic]
+            self._admission.end(meeting.topic, callers)
             meeting.close()
         if meeting.failure is not None:
             raise meeting.failure
         if machine.outcome is None:
             raise RuntimeError("a run that is over has its exit")
-        return Attended(machine.outcome, peer_metrics(meeting.meters))
+        statistics = meeting.ledger.close(machine.refusals)
+        return Attended(machine.outcome, peer_metrics(meeting.meters), statistics)
 
     async def anchored(self, topic: bytes, root: bytes, result: bytes) -> None:
         """Tell a run, if there is one of that topic, what the chain holds."""
@@ -481,7 +588,7 @@ class SessionSwarm:
                 meeting.tell(PeerLost(peer, reason))
             if trio.current_time() - began > limits.max_retry_s:
                 pause = limits.retry_s
-            await trio.sleep(pause)
+            await trio.sleep(max(pause, meeting.barred_s(peer)))
             pause = min(2 * pause, limits.max_retry_s)
 
     async def _call(self, meeting: _Meeting, peer: int, address: PeerAddress) -> None:
@@ -497,6 +604,8 @@ class SessionSwarm:
             accept=lambda key: key == address.public_key,
             max_frame=MAX_FRAME,
             idle_timeout=limits.idle_s,
+            incoming_bytes=INCOMING_BYTES,
+            max_strays=MAX_STRAYS,
         ) as connection:
             channel = await connection.open_channel(
                 PROTOCOL, meeting.topic, b"", timeout=limits.open_s
@@ -507,13 +616,19 @@ class SessionSwarm:
 
     async def _welcome(self, stream: trio.abc.Stream) -> None:
         """Serve one incoming connection: a handshake, one channel, then its run."""
+        try:
+            source = self._source(stream)
+        except OSError:
+            await trio.aclose_forcefully(stream)
+            self._refuse("gone")
+            return
+        if source is not None and not self._admission.admit(source, trio.current_time()):
+            await trio.aclose_forcefully(stream)
+            self._refuse("rate")
+            return
         scope = trio.CancelScope()
-        self._newcomers[scope] = None
-        if len(self._newcomers) > self._limits.newcomers:
-            # The one that has taken longest: an honest one needs milliseconds, so that a crowd
-            # that says nothing keeps nobody out.
-            self._newcomers.pop(oldest := next(iter(self._newcomers)))
-            oldest.cancel()
+        self._newcomers[scope] = source is None or self._admission.is_fellow(source)
+        self._displace()
         try:
             with scope:
                 async with open_connection(
@@ -524,6 +639,8 @@ class SessionSwarm:
                     accept=self._expects,
                     max_frame=MAX_FRAME,
                     idle_timeout=self._limits.idle_s,
+                    incoming_bytes=INCOMING_BYTES,
+                    max_strays=MAX_STRAYS,
                 ) as connection:
                     found = await self._next_channel(connection)
                     self._newcomers.pop(scope, None)
@@ -532,6 +649,9 @@ class SessionSwarm:
                     else:
                         meeting, channel = found
                         peer = meeting.machine.flip.roster.index(connection.remote_public_key)
+                        if source is not None:
+                            now = trio.current_time()
+                            self._admission.recognise(source, meeting.topic, peer, now)
                         await meeting.attend(peer, channel)
             if scope.cancelled_caught:
                 self._refuse("displaced")
@@ -539,6 +659,17 @@ class SessionSwarm:
             self._refuse(type(error).__name__)
         finally:
             self._newcomers.pop(scope, None)
+
+    def _displace(self) -> None:
+        """Make room: the one goes that has taken longest, strangers' addresses first.
+
+        An honest one needs milliseconds, so that a crowd that says nothing keeps nobody out.
+        """
+        if len(self._newcomers) > self._limits.newcomers:
+            strangers = (scope for scope, fellow in self._newcomers.items() if not fellow)
+            oldest = next(strangers, next(iter(self._newcomers)))
+            del self._newcomers[oldest]
+            oldest.cancel()
 
     async def _next_channel(self, connection: Connection) -> tuple[_Meeting, Channel] | None:
         """The first channel that the peer opens for a run of ours that it belongs to."""
@@ -549,7 +680,7 @@ class SessionSwarm:
             meeting = self._meetings.get(offer.id)
             if accepted or meeting is None:
                 return
-            if connection.remote_public_key in meeting.machine.flip.roster:
+            if meeting.expects(connection.remote_public_key):
                 accepted.append((meeting, offer.accept(b"")))
                 opened.set()
 
@@ -561,12 +692,14 @@ class SessionSwarm:
     def _expects(self, public_key: bytes) -> bool:
         """Whether that key belongs to a run of ours and is the one that dials."""
         return public_key < self._keypair.public and any(
-            public_key in meeting.machine.flip.roster for meeting in self._meetings.values()
+            meeting.expects(public_key) for meeting in self._meetings.values()
         )
 
     def _refuse(self, reason: str) -> None:
         self.refused[reason] += 1
-        self._on_refused(reason)
+        count = self.refused[reason]
+        if count & (count - 1) == 0:
+            self._on_refused(reason)
 
 
 @asynccontextmanager
@@ -579,6 +712,7 @@ async def open_session_swarm(
     clock_ms: Callable[[], int] = wall_clock_ms,
     on_refused: Callable[[str], None] = _ignore_reason,
     blocking: Blocking | None = None,
+    source: Source = source_address,
 ) -> AsyncIterator[SessionSwarm]:
     """Listen for fellow attestors as long as the body runs.
 
@@ -588,9 +722,11 @@ async def open_session_swarm(
         dial_peer: makes the transport to a peer; raises OSError or HypercoreError.
         limits: time-outs and bounds.
         clock_ms: ms since 1970.
-        on_refused: told why an incoming connection came to nothing.
+        on_refused: told why an incoming connection came to nothing, at the first of each reason
+            and whenever their number (`SessionSwarm.refused`) has doubled: a crowd fills no log.
         blocking: runs the journal's calls, in a thread when left out; on a mock clock, which does
             not wait for threads, a test runs them in place.
+        source: where an incoming connection comes from; None: it is not limited by that.
 
     At the end of the body, or cancelled, all connections are closed.
     """
@@ -601,6 +737,7 @@ async def open_session_swarm(
         clock_ms,
         on_refused,
         blocking or trio.to_thread.run_sync,
+        source,
     )
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:

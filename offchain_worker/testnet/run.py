@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import msgspec
 
 from chain_types.records import Verdict
+from offchain_worker.attestor.adversary import Fault as AttestorFault
 from offchain_worker.errors import UsageError
 from offchain_worker.explorer.show import challenge_summary
-from offchain_worker.hoster.adversary import Fault
+from offchain_worker.hoster.adversary import Fault as HosterFault
 from offchain_worker.hoster.feeds import check_source
 from offchain_worker.testnet.layout import Layout, open_layout
 from offchain_worker.testnet.testnet import Testnet, kept_or_temporary, open_testnet
@@ -31,7 +33,7 @@ class Options:
         attestors, hosters, block_ms: None: as the folder was made, or the defaults.
         port: of the chain; 0 takes free ones.
         directory: kept; None: a temporary one.
-        adversaries: `NAME=FAULT`.
+        adversaries: `FAULT` or `NAME=FAULT`.
         started: monotonic seconds at the start of the command.
     """
 
@@ -58,6 +60,8 @@ async def run_testnet(options: Options) -> int:
     """
     if options.feed is not None:
         check_source(options.feed)
+    for text in options.adversaries:
+        read_fault(text)  # refused before anything is made
     view = View(sys.stderr if options.json else sys.stdout)
     with kept_or_temporary(options.directory) as root:
         layout = open_layout(
@@ -67,7 +71,7 @@ async def run_testnet(options: Options) -> int:
             block_ms=options.block_ms,
             port=options.port,
         )
-        faults = _faults(options.adversaries, layout)
+        faults = cheats(options.adversaries, layout)
         async with open_testnet(layout, options.feed, hear=view.tell, faults=faults) as testnet:
             with view.watching(testnet.network):
                 await testnet.watch(view.tell, refresh=view.refresh, once=options.once)
@@ -84,18 +88,39 @@ async def run_testnet(options: Options) -> int:
             return 0 if passed else 1
 
 
-def _faults(adversaries: list[str], layout: Layout) -> dict[str, str]:
-    faults: dict[str, str] = {}
-    names = {folder.name for folder in layout.hosters}
-    for text in adversaries:
-        name, _, fault = text.partition("=")
-        if name not in names or fault not in set(Fault):
+def read_fault(text: str) -> tuple[str, str]:
+    """Read `FAULT` or `NAME=FAULT`; the name is empty when it is left out.
+
+    Raises:
+        UsageError: there is no such fault.
+    """
+    name, equals, fault = text.rpartition("=")
+    if fault in {*HosterFault, *AttestorFault} and (name or not equals):
+        return name, fault
+    raise UsageError(
+        f"--adversary {text!r} names no fault; write FAULT or NAME=FAULT with a fault of "
+        f"{', '.join(AttestorFault)} for an attestor, {', '.join(HosterFault)} for a hoster."
+    )
+
+
+def cheats(texts: Sequence[str], layout: Layout) -> dict[str, str]:
+    """Who does what wrong, by name: who was named, or the last one that can do it.
+
+    Raises:
+        UsageError: there is no such fault, or nobody of that name who can do it.
+    """
+    found = {}
+    for text in texts:
+        name, fault = read_fault(text)
+        folders = layout.attestors if fault in set(AttestorFault) else layout.hosters
+        names = [folder.name for folder in folders]
+        if name and name not in names:
             raise UsageError(
-                f"--adversary {text!r} names no hoster and fault; write NAME=FAULT with a name of "
-                f"{', '.join(sorted(names))} and a fault of {', '.join(Fault)}."
+                f"--adversary {text!r} names nobody who can do that; "
+                f"write a name of {', '.join(names)}."
             )
-        faults[name] = fault
-    return faults
+        found[name or names[-1]] = fault
+    return found
 
 
 async def _result(testnet: Testnet, elapsed_s: float) -> dict[str, Any]:

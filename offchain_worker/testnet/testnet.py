@@ -167,7 +167,8 @@ class Testnet:
         """Let attestors work again that were drained because the network had ended meanwhile.
 
         Nobody audits in challenges that were open then, and the second absence in a row drains an
-        attestor. Comes back when the chain has settled those challenges.
+        attestor. One that was expelled, too, is given a bond and another chance. Comes back when
+        the chain has settled those challenges.
         """
         heads = self.client.heads()
         try:
@@ -200,9 +201,9 @@ class Testnet:
             folder.name, ["hoster", "run", "--config", config, "--log", "json", *cheating]
         )
 
-    async def start_attestor(self, folder: Path) -> Child:
-        """Start an attestor's process again."""
-        return await self.processes.start(folder.name, _attestor_arguments(folder))
+    async def start_attestor(self, folder: Path, fault: str | None = None) -> Child:
+        """Start an attestor's process again; `fault` is what it does wrong."""
+        return await self.processes.start(folder.name, _attestor_arguments(folder, fault))
 
     # Watching.
 
@@ -224,6 +225,9 @@ class Testnet:
     ) -> None:
         """Follow the finalized blocks; with `once`, until each hosting has a settled challenge.
 
+        An expulsion may leave too few attestors for another challenge: then `once` is over when
+        those that run are settled.
+
         Args:
             tell: called with each line that a person should read.
             refresh: called when something changed.
@@ -233,11 +237,17 @@ class Testnet:
             ChainError: the node does not answer.
         """
         heads = self.client.heads()
+        stuck = False
         try:
             async for head in heads:
                 await self._take(head, tell)
                 refresh()
                 if once and len(self.settled.challenges) >= self.layout.choices.hosters:
+                    return
+                if not stuck and (line := await self.too_few(head.hash)) is not None:
+                    stuck = True
+                    tell(line)
+                if once and stuck:
                     return
         finally:
             heads.close()
@@ -255,6 +265,24 @@ class Testnet:
                 self._take_challenge(snapshot, tell)
         network.balances = await self.balances()
 
+    async def too_few(self, at: bytes) -> str | None:
+        """A line once nothing runs and expulsions left fewer attestors than a challenge takes.
+
+        Args:
+            at: hash of the block that was taken in last.
+        """
+        challenges = self.network.challenges.values()
+        if any(challenge.outcome is None for challenge in challenges):
+            return None
+        if not any(challenge.frauds for challenge in challenges):
+            return None
+        timing = await self.client.read(storage.TIMING, at=at)
+        left = await self.client.read(storage.ELIGIBLE_COUNT, at=at)
+        needed = timing.attestors * timing.pool_factor
+        if left >= needed:
+            return None
+        return f"no further challenge: {left} attestors are left, and it takes {needed}"
+
     def _take_challenge(self, snapshot: Snapshot, tell: Callable[[str], None]) -> None:
         challenge = snapshot.challenge
         state = self.network.challenges.get(snapshot.id)
@@ -266,8 +294,12 @@ class Testnet:
             self.network.challenges[snapshot.id] = state
             tell(f"challenge {snapshot.id}: {state.hoster} is audited by {', '.join(members)}")
         reported = snapshot.tally.served + snapshot.tally.failed
-        line = state.update(challenge.stage, reported)
-        if line is not None:
+        news = [
+            *state.prove(snapshot.frauds, self.names),
+            state.fix(snapshot.flip),
+            state.update(challenge.stage, reported),
+        ]
+        for line in filter(None, news):
             tell(line)
         if isinstance(challenge.stage, Closed) and snapshot.settlement is not None:
             for payment in snapshot.settlement.paid:
@@ -341,7 +373,8 @@ async def open_testnet(
         processes = await stack.enter_async_context(open_processes(layout.logs, on_line))
         await processes.start("node", _node_arguments(layout, patch))
         for folder in layout.attestors:
-            await processes.start(folder.name, _attestor_arguments(folder))
+            arguments = _attestor_arguments(folder, faults.get(folder.name))
+            await processes.start(folder.name, arguments)
         feed = await trio.to_thread.run_sync(_make_feed, layout, source)
         hear(f"feed {feed.key.hex()}: {feed.length} chunks, {feed.byte_length} bytes")
         for folder in layout.hosters:
@@ -377,8 +410,10 @@ def _node_arguments(layout: Layout, patch: Path) -> list[str]:
     ]
 
 
-def _attestor_arguments(folder: Path) -> list[str]:
-    return ["attestor", "run", "--config", str(folder / "attestor.toml"), "--log", "json"]
+def _attestor_arguments(folder: Path, fault: str | None) -> list[str]:
+    cheating = [] if fault is None else ["--adversary", fault]
+    config = str(folder / "attestor.toml")
+    return ["attestor", "run", "--config", config, "--log", "json", *cheating]
 
 
 def _author_arguments(layout: Layout) -> list[str]:

@@ -79,7 +79,7 @@ class View:
 
 
 def _stage(challenge: ChallengeState) -> str:
-    return f"{challenge.stage} {challenge.reported}/{len(challenge.attestors)}"
+    return f"{challenge.stage} {challenge.reported}/{challenge.expected}"
 
 
 def _flip(audit: AuditState) -> str:

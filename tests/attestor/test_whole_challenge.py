@@ -256,7 +256,7 @@ async def test_an_attestor_that_is_gone_pays_and_a_fellow_closes_for_a_share(
         await holds(world)
 
 
-async def test_a_member_that_never_comes_makes_the_challenge_void(
+async def test_without_a_member_that_never_comes_the_fallback_goes_on(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with open_world(tmp_path) as world:
@@ -264,13 +264,16 @@ async def test_a_member_that_never_comes_makes_the_challenge_void(
         missing = world.attestors[3]
         started = await world.started()
         missing.stop()
+        place = started.challenge.index_of(missing.account.public)
         settled = await world.settled()
-        settlement = settlement_of(settled)
-        assert settlement.outcome is Verdict.VOID
-        assert (settlement.paid, settlement.absent) == ((), ())
+        settlement, flip = settlement_of(settled), settled.flip
+        assert flip is not None
+        assert flip.fell_back
+        assert flip.places == tuple(other for other in range(5) if other != place)
+        assert (settlement.outcome, settlement.active, settlement.served) == (Verdict.PASSED, 4, 4)
+        assert [absence.account for absence in settlement.absent] == [missing.account.public]
         assert {line.values["outcome"] for line in world.events("coinflip.exit")} == {"Offline"}
-        assert "Void: nobody is paid, nobody pays" in await holds(world)
-        assert started.challenge.index_of(missing.account.public) is not None
+        await holds(world)
         await missing.start()
         following = await world.settled(1)
         assert settlement_of(following).outcome is Verdict.PASSED
@@ -406,9 +409,11 @@ async def test_another_session_key_than_the_registered_one_signs_nothing(
         stranger.seed = b"another key of this attestor".ljust(32)
         await stranger.start()
         await world.started()
-        assert settlement_of(await world.settled()).outcome is Verdict.VOID
+        settlement = settlement_of(await world.settled())
+        assert (settlement.outcome, settlement.served) == (Verdict.PASSED, 4)
+        assert [absence.account for absence in settlement.absent] == [stranger.account.public]
         assert world.events("attestor.other_session_key")
-        assert world.events("coinflip.other_session_key")
+        assert len(world.events("coinflip.other_session_key")) == 2
 
 
 async def test_an_unreadable_chain_is_asked_again_after_a_pause(

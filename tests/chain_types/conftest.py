@@ -10,6 +10,7 @@ from chain_types.metadata import Metadata, decode_metadata
 from chain_types.runtime import Runtime, RuntimeVersion
 from chain_types.scale import Bytes
 from datdot_node import Chain
+from datdot_node.rpc import views
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +25,9 @@ def metadata(chain: Chain) -> Metadata:
 
 
 @pytest.fixture(scope="session")
-def runtime(metadata: Metadata) -> Runtime:
-    return Runtime(metadata, RuntimeVersion("datdot", 1, 1))
+def runtime(chain: Chain, metadata: Metadata) -> Runtime:
+    version = views.runtime_version(chain.call("Core_version"))
+    words = RuntimeVersion(
+        version["specName"], version["specVersion"], version["transactionVersion"]
+    )
+    return Runtime(metadata, words)

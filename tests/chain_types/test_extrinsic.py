@@ -165,13 +165,14 @@ def test_terms_out_of_range_are_refused(chain: Chain, runtime: Runtime) -> None:
             sign_extrinsic(runtime, b"", bytes(32), lambda _: SIGNATURE, wrong)
 
 
-def with_extension(metadata: Metadata, name: str, carried: int, additional: int) -> Runtime:
+def with_extension(runtime: Runtime, name: str, carried: int, additional: int) -> Runtime:
+    metadata = runtime.metadata
     extension = md.Extension(name, carried, additional)
     others = metadata.extrinsic.extensions
     others = tuple(item for item in others if item.identifier != name)
     extrinsic = dataclasses.replace(metadata.extrinsic, extensions=(*others, extension))
     changed = dataclasses.replace(metadata, extrinsic=extrinsic)
-    return Runtime(changed, RuntimeVersion("datdot", 1, 1))
+    return Runtime(changed, runtime.version)
 
 
 def primitive(metadata: Metadata, kind: md.Primitive) -> int:
@@ -191,25 +192,29 @@ def empty(metadata: Metadata) -> int:
 def test_an_unknown_extension_without_data_changes_nothing(
     chain: Chain, metadata: Metadata, runtime: Runtime
 ) -> None:
-    other = with_extension(metadata, "CheckWeather", empty(metadata), empty(metadata))
+    other = with_extension(runtime, "CheckWeather", empty(metadata), empty(metadata))
     check_extensions(other)
     arguments = (b"call", bytes(32), lambda payload: payload.ljust(64)[:64], terms(chain))
     assert sign_extrinsic(other, *arguments) == sign_extrinsic(runtime, *arguments)
 
 
-def test_an_unknown_extension_with_data_is_refused_by_name(metadata: Metadata) -> None:
+def test_an_unknown_extension_with_data_is_refused_by_name(
+    metadata: Metadata, runtime: Runtime
+) -> None:
     data, nothing = primitive(metadata, md.Primitive.U8), empty(metadata)
-    carries = with_extension(metadata, "CheckWeather", data, nothing)
+    carries = with_extension(runtime, "CheckWeather", data, nothing)
     with pytest.raises(UnknownExtensionError, match="extension CheckWeather carries data"):
         check_extensions(carries)
-    signs = with_extension(metadata, "CheckWeather", nothing, data)
+    signs = with_extension(runtime, "CheckWeather", nothing, data)
     with pytest.raises(UnknownExtensionError, match="extension CheckWeather signs data"):
         check_extensions(signs)
 
 
-def test_a_known_extension_of_another_shape_is_refused_by_name(metadata: Metadata) -> None:
+def test_a_known_extension_of_another_shape_is_refused_by_name(
+    metadata: Metadata, runtime: Runtime
+) -> None:
     other = with_extension(
-        metadata, "CheckNonce", primitive(metadata, md.Primitive.U64), empty(metadata)
+        runtime, "CheckNonce", primitive(metadata, md.Primitive.U64), empty(metadata)
     )
     with pytest.raises(WrongRuntimeError, match="extension CheckNonce: Compact expected"):
         check_extensions(other)

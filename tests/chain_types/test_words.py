@@ -10,12 +10,13 @@ import pytest
 
 from chain_types import constants, scale, storage
 from chain_types import metadata as md
-from chain_types.calls import CALLS
+from chain_types.calls import CALLS, CommitFlip, ReportFraud
 from chain_types.check import check_runtime, check_words
 from chain_types.errors import WrongRuntimeError
 from chain_types.events import EVENTS
 from chain_types.metadata import Hasher, Metadata
 from chain_types.records import Endpoint, OpenChallenge
+from chain_types.report import BadReveal, Equivocation, encode_proof
 from chain_types.runtime import Runtime, RuntimeVersion
 from chain_types.storage_keys import Item, Map
 from chain_types.words import Call, Event
@@ -31,6 +32,7 @@ UNREAD_ENTRIES = {
     ("Providers", "Tasks"),
     ("Providers", "AllowPrivateEndpoints"),
     ("Performance", "Started"),
+    ("Performance", "CommitEnds"),
     ("Performance", "Queue"),
     ("Performance", "Agenda"),
 }
@@ -78,6 +80,7 @@ def test_constants_can_be_read(runtime: Runtime) -> None:
 
 def test_defaults_are_decoded(runtime: Runtime) -> None:
     assert runtime.default(storage.HISTORY) == ()
+    assert runtime.default(storage.EXPULSIONS) == ()
     assert runtime.default(storage.CHALLENGES) is None
     assert runtime.default(storage.NEXT_CHALLENGE) == 0
 
@@ -167,6 +170,23 @@ def test_calls_round_trip_through_the_runtimes_indices(runtime: Runtime) -> None
         runtime.decode_call(bytes([99, 0]))
     with pytest.raises(scale.DecodeError, match=r"call System.remark is not known here"):
         runtime.decode_call(bytes([0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("proof", "data"),
+    [
+        (Equivocation(7, 1, b"\x01", b"\x02"), "00" + "0700000000000000" + "01000000" + "04010402"),
+        (BadReveal(7, 1, b"\x01", b"\x02"), "01" + "0700000000000000" + "01000000" + "04010402"),
+    ],
+)
+def test_proofs_are_sent_as_they_travel(runtime: Runtime, proof: Any, data: str) -> None:
+    """The argument of `report_fraud` has the bytes of evidence between attestors."""
+    assert encode_proof(proof).hex() == data
+    encoded = runtime.encode_call(ReportFraud(proof))
+    assert encoded == bytes([9, 5]) + encode_proof(proof)
+    assert runtime.decode_call(encoded) == ReportFraud(proof)
+    commit = runtime.encode_call(CommitFlip(7, b"z" * 32))
+    assert commit == bytes([9, 2]) + (7).to_bytes(8, "little") + b"z" * 32
 
 
 def test_open_challenges_have_the_shape_of_the_runtime_api() -> None:

@@ -192,6 +192,7 @@ def test_what_cannot_be_imported_is_named_and_leaves_nothing(
         (("hosting", "list", "--url", "ws://127.0.0.1:99999"), "write ws://HOST:PORT"),
         (("challenge", "close", "0", "--account", "none.json"), "none.json cannot be read"),
         (("testnet", "--feed", "none", "--once"), "none does not exist"),
+        (("testnet", "--once", "--adversary", "lie"), "'lie' names no fault; write FAULT or"),
     ],
 )
 def test_bad_input_is_named_in_one_sentence(

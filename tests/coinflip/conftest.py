@@ -65,8 +65,7 @@ class Member:
             self.network.pairs[self.index],
             self.secrets,
             self.network.schedule,
-            records=dict(self.disk),
-            **options,
+            **{"records": dict(self.disk), **options},
         )
 
     def do(self, effects: list[fx.Effect]) -> None:

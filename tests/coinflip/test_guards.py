@@ -12,13 +12,12 @@ from offchain_worker.coinflip.envelope import (
     Bundle,
     Kind,
     Need,
-    Ping,
-    Pong,
     SignedEnvelope,
     decode,
     encode,
 )
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
+from offchain_worker.coinflip.journal import Record
 
 
 class Fed:
@@ -140,82 +139,82 @@ def test_a_schedule_of_another_attempt_is_refused(fed: Fed, tools: Any) -> None:
 
 
 class TestCaution:
-    """A journal that may have been set back: the peers know better (coinflip.md §1)."""
+    """A journal that may have been set back: another echo than on record may be out there (§1)."""
 
     @pytest.fixture
     def member(self, tools: Any) -> Any:
-        """Member 0 of three, restarted without records, connected to both peers."""
+        """Member 0 of three, started again without records, connected to both peers."""
         member = tools.Network(3).members[0]
         member.boot(cautious=True)
         return member
 
     @staticmethod
-    def messages(member: Any, effects: list[fx.Effect], peer: int) -> list[Any]:
-        sent = [e.data for e in effects if isinstance(e, fx.Send) and e.peer == peer]
-        return [decode(data, member.network.flip, 0) for data in sent]
-
-    def pong(self, member: Any, peer: int) -> list[fx.Effect]:
-        nonce = member.network.flip.topic[:16]
-        data = encode(Pong(nonce, bytes(32)), member.network.flip, peer)
-        effects: list[fx.Effect] = member.machine.received(member.network.now + 9, peer, data)
+    def start(member: Any) -> list[fx.Effect]:
+        effects: list[fx.Effect] = member.machine.start(member.network.now)
+        for peer in (1, 2):
+            effects += member.machine.connected(member.network.now, peer)
         return effects
 
-    def test_nothing_is_signed_before_all_peers_have_answered(self, member: Any) -> None:
-        now = member.network.now
-        assert Fed.signed(member.machine.start(now)) == []
-        effects = member.machine.connected(now, 1)
-        assert Fed.signed(effects) == []
-        asked = self.messages(member, effects, 1)
+    def test_peers_are_asked_for_what_is_not_on_record(self, member: Any) -> None:
+        sent = [e.data for e in self.start(member) if isinstance(e, fx.Send) and e.peer == 1]
+        messages = [decode(data, member.network.flip, 0) for data in sent]
         mine = frozenset({0})
-        assert [m for m in asked if isinstance(m, Need)] == [
-            Need(Kind.COMMIT, mine),
+        assert [m for m in messages if isinstance(m, Need) and m.indices == mine] == [
             Need(Kind.ECHO, mine),
             Need(Kind.REVEAL, mine),
         ]
-        assert isinstance(asked[-1], Ping)
-        assert Fed.signed(self.pong(member, 1)) == []
-        member.machine.connected(now, 2)
-        assert Fed.signed(self.pong(member, 1)) == []
-        (commit,) = Fed.signed(self.pong(member, 2))
-        assert commit.kind is Kind.COMMIT
+
+    def test_the_commit_follows_from_the_secrets_but_no_echo_is_signed(
+        self, member: Any, tools: Any
+    ) -> None:
+        network = member.network
+        (commit,) = Fed.signed(self.start(member))
+        assert commit.body == member.secrets.commit_body(
+            network.flip.topic, network.pairs[0].public
+        )
+        fed = Fed(tools)
+        vector = encode(Bundle((fed.commit(1), fed.commit(2))), network.flip, 1)
+        assert Fed.signed(member.machine.received(network.now, 1, vector)) == []
+        schedule = network.schedule
+        for instant in (schedule.commit_end_ms, schedule.echo_end_ms, schedule.end_ms):
+            assert Fed.signed(member.machine.tick(instant)) == []
+        assert member.machine.outcome == fx.Offline((0,), fx.Phase.ECHO)
+        assert not member.machine.may_retry
 
     @pytest.mark.parametrize("kind", [Kind.COMMIT, Kind.ECHO, Kind.REVEAL])
     def test_an_envelope_that_the_journal_does_not_know_silences(
         self, member: Any, kind: Kind
     ) -> None:
         network = member.network
-        now = network.now
-        member.machine.start(now)
-        for peer in (1, 2):
-            member.machine.connected(now, peer)
+        self.start(member)
         body = bytes(32) if kind is Kind.ECHO else b"o" * 64
         known = SignedEnvelope.sign(kind, network.flip.topic, 0, body, network.pairs[0])
-        effects = member.machine.received(now, 1, encode(Bundle((known,)), network.flip, 1))
+        bundle = encode(Bundle((known,)), network.flip, 1)
+        effects = member.machine.received(network.now, 1, bundle)
         assert fx.Silenced(kind) in effects
-        for peer in (1, 2):
-            assert Fed.signed(self.pong(member, peer)) == []
-        assert Fed.signed(member.machine.tick(network.schedule.echo_end_ms)) == []
-        assert Fed.signed(member.machine.tick(network.schedule.end_ms)) == []
         assert not member.machine.may_retry
 
-    def test_who_never_hears_from_all_peers_says_nothing_and_exits(self, member: Any) -> None:
-        schedule = member.network.schedule
-        member.machine.start(member.network.now)
-        member.machine.connected(member.network.now, 1)
-        self.pong(member, 1)
-        for instant in (schedule.commit_end_ms, schedule.echo_end_ms, schedule.reveal_end_ms):
-            assert Fed.signed(member.machine.tick(instant)) == []
-        assert member.machine.outcome == fx.Offline((0,), fx.Phase.COMMIT)
-
-    def test_what_is_on_record_is_sent_again_without_asking_first(self, tools: Any) -> None:
+    def test_with_its_echo_on_record_it_goes_on(self, tools: Any) -> None:
         network = tools.Network(3)
         network.run(until=tools.T0 + 15)
         member = network.members[0]
-        record = member.disk[Kind.COMMIT].envelope
+        assert Kind.ECHO in member.disk
         member.boot(cautious=True)
-        member.machine.start(network.now)
-        effects = member.machine.connected(network.now, 1)
-        assert record in [e.data for e in effects if isinstance(e, fx.Send)]
+        effects = self.start(member)
+        own = member.disk[Kind.ECHO].envelope
+        assert own in [e.data for e in effects if isinstance(e, fx.Send)]
+        echoes = [network.members[peer].disk[Kind.ECHO].envelope for peer in (1, 2)]
+        signed = []
+        for peer, echo in enumerate(echoes, 1):
+            signed += Fed.signed(member.machine.received(network.now, peer, echo))
+        assert [envelope.kind for envelope in signed] == [Kind.REVEAL]
+
+    def test_who_gave_up_may_retry(self, member: Any) -> None:
+        network = member.network
+        zero = SignedEnvelope.sign(Kind.ECHO, network.flip.topic, 0, bytes(32), network.pairs[0])
+        member.boot(cautious=True, records={Kind.ECHO: Record(zero.raw, ())})
+        self.start(member)
+        assert member.machine.may_retry
 
 
 def test_the_vector_behind_another_root_is_asked_for_until_something_explains_it(

@@ -36,7 +36,6 @@ def test_secrets_are_made_once_and_kept(path: Path) -> None:
         assert journal.begin(TOPIC, started_ms=2_000).secrets == made
         assert journal.begin(b"u" * 32, started_ms=2_000).secrets != made
     with Journal.open(path, now_ms=9_000) as journal:
-        assert journal.created_ms == 1_000
         assert journal.begin(TOPIC, started_ms=2_000).secrets == made
         assert journal.secrets(TOPIC) == made
 
@@ -49,8 +48,25 @@ def test_caution_is_for_topics_that_began_before_this_process(path: Path) -> Non
         assert not journal.begin(TOPIC, started_ms=2_000).cautious
     with Journal.open(path, now_ms=3_000) as journal:
         assert journal.begin(TOPIC, started_ms=2_000).cautious
-        assert journal.begin(b"u" * 32, started_ms=2_999).cautious
         assert not journal.begin(b"v" * 32, started_ms=3_000).cautious
+
+
+def test_the_chains_time_outdoes_a_clock_that_was_set_back(path: Path) -> None:
+    with Journal.open(path, now_ms=1_000) as journal:
+        journal.distrust_before(5_000)
+        journal.distrust_before(4_000)
+        with pytest.raises(JournalLost):
+            journal.begin(TOPIC, started_ms=4_999)
+        assert not journal.begin(TOPIC, started_ms=5_000).cautious
+
+
+def test_in_a_fallbacks_topic_nothing_can_be_contradicted(path: Path) -> None:
+    with Journal.open(path, now_ms=1_000) as journal:
+        made = journal.begin(TOPIC, started_ms=None)
+    with Journal.open(path, now_ms=2_000) as journal:
+        again = journal.begin(TOPIC, started_ms=None)
+        assert not made.cautious
+        assert again == made
 
 
 def test_only_a_run_that_came_to_its_end_may_be_followed(path: Path) -> None:
@@ -96,8 +112,9 @@ def test_nothing_is_recorded_for_a_topic_without_secrets(path: Path) -> None:
         assert journal.records(TOPIC) == {}
 
 
-def test_a_journal_made_after_the_topic_began_stays_shut(path: Path) -> None:
-    """A lost journal: what was signed before is unknown, so nothing is signed any more."""
+def test_an_unknown_topic_that_began_before_the_process_stays_shut(path: Path) -> None:
+    """A journal that was lost, or restored from a backup: what was signed before is unknown, so
+    nothing is signed any more."""
     with Journal.open(path, now_ms=1_000) as journal:
         journal.begin(TOPIC, started_ms=1_500)
         journal.record(commit())

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from chain_types.report import Node, Report
+from chain_types.records import FraudKind
+from chain_types.report import Node, Proof, Report
 from chain_types.scale import (
     U8,
+    U16,
     U32,
     U64,
     Bool,
@@ -68,6 +70,16 @@ MULTIPROOF = _Errors(
 FEED = _Errors("UnsupportedManifest", "WrongKey", "Signer", Signer=KEY)
 RECEIPT = _Errors("UnknownVersion", "TooManyEntries", "WrongLength", "WrongSignature")
 ANCHOR = _Errors("OpeningCount", "EchoCount", "WrongEcho")
+PROOF = _Errors(
+    "Malformed",
+    "Kinds",
+    "Topic",
+    "Members",
+    "NotMember",
+    "NotContradictory",
+    "Signature",
+    "NoEnvelopes",
+)
 MOMENT = _Errors("Window", "Schedule", "Place")
 REPORT = _Errors(
     "WrongSecrets",
@@ -233,6 +245,64 @@ class Expected:
     schedule: Annotated[Uniform | Slots, SCHEDULE]
     window: Window
     clock_tolerance_ms: U64
+
+
+@dataclass(frozen=True)
+class Durations:
+    """The durations of a flip, milliseconds."""
+
+    block_ms: U64
+    join_ms: U64
+    delta_ms: U64
+    finality_ms: U64
+    flip_ms: U64
+
+
+@dataclass(frozen=True)
+class Expelled:
+    """Who was expelled, and when."""
+
+    place: U8
+    timestamp_ms: U64
+
+
+@dataclass(frozen=True)
+class Flipping:
+    """What the attempts of a challenge follow from."""
+
+    genesis: Hash
+    challenge: U64
+    start_block: Hash
+    t0: U64
+    durations: Durations
+    min_active: U32
+    roster: Annotated[tuple[Hash, ...], Limit(MANY)]
+    expulsions: Annotated[tuple[Expelled, ...], Limit(MANY)]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt of the coinflip: bit i of `members` is place i of the start roster."""
+
+    number: U32
+    topic: Hash
+    members: U32
+    delta_ms: U64
+    start_ms: U64
+    commit_ms: U64
+    echo_ms: U64
+    reveal_ms: U64
+    end_ms: U64
+
+
+@dataclass(frozen=True)
+class Offence:
+    """What a proof proves: against whom, by index and session key, of which kind, its id."""
+
+    index: U16
+    offender: Hash
+    kind: FraudKind
+    id: Hash
 
 
 @dataclass(frozen=True)
@@ -412,6 +482,25 @@ class CompiledRules:
             (HASHES, tuple(commitments)),
             (Hash, randomness),
         )
+
+    def attempt(self, flipping: Flipping, number: int) -> Attempt | None:
+        """An attempt, None if it does not exist."""
+        return self._value(Attempt | None, "attempt", (Flipping, flipping), (U32, number))
+
+    def verify_proof(self, topic: bytes, roster: Sequence[bytes], proof: Any) -> Offence | Refused:
+        """What a proof of fraud proves."""
+        return self._result(
+            struct(Offence),
+            PROOF,
+            "verify_proof",
+            (Hash, topic),
+            (HASHES, tuple(roster)),
+            (Proof, proof),
+        )
+
+    def evidence_id(self, offender: bytes, topic: bytes, kind: FraudKind) -> bytes:
+        """Under which id a proof is kept."""
+        return self._value(Hash, "evidence_id", (Hash, offender), (Hash, topic), (FraudKind, kind))
 
     def draw_roster(
         self, randomness: bytes, challenge: int, eligible: int, count: int, skip: Sequence[int]

@@ -269,5 +269,11 @@ def test_a_second_start_goes_on_with_chain_keys_and_stores(finished: Finished) -
     for challenge in second["challenges"]:
         assert challenge["outcome"] == "Passed"
         assert int(challenge["id"]) >= 2
-    for address, balance in second["balances"].items():
-        assert int(balance["before"]) <= int(finished.result["balances"][address]["after"])
+    sponsor = read_account(finished.folder / "sponsor" / "account.json").address
+    before = {address: int(balance["before"]) for address, balance in second["balances"].items()}
+    after = {
+        address: int(balance["after"]) for address, balance in finished.result["balances"].items()
+    }
+    # Who was not there for challenges that ran meanwhile paid for it, in part to the sponsor.
+    assert sum(before.values()) <= sum(after.values())
+    assert all(before[address] <= after[address] for address in before if address != sponsor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "harness"))
 
 from challenge_world import open_world, run_world
+from scripted import SCRIPTS
 
 from chain_types.records import ReportRecord
-from offchain_worker.chain.client import Snapshot
+from offchain_worker.chain.client import ChainClient, Snapshot
 from offchain_worker.explorer.history import History, read_history
 
 
@@ -27,12 +29,20 @@ class Told:
     reports: dict[bytes, ReportRecord]
 
 
+async def read(client: ChainClient, challenge: int) -> Told:
+    snapshot = await client.challenge(challenge)
+    assert snapshot is not None
+    history = await read_history(client, challenge)
+    return Told(history, snapshot, await client.reports(challenge))
+
+
 @pytest.fixture(scope="session")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
-    """Three settled challenges: a Void one, and one that failed and one that passed.
+    """Settled challenges by name: two of real attestors, and one for each script.
 
-    The latter two are drawn in one block out of seven attestors, five and two of which have room
-    for both. In the one that passes an attestor does not report, and a fellow closes it.
+    The former, one that failed and one that passed, are drawn in one block out of seven attestors,
+    five and two of which have room for both. In the one that passes an attestor does not report,
+    and a fellow closes it.
     """
 
     async def tell() -> dict[str, Told]:
@@ -41,16 +51,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
             # Who is full after the first challenge is not in the list for the second.
             world.attestors[5].capacity = world.attestors[6].capacity = 1
             await world.hire(hosters=2)
-            rosters = [
-                {member.account for member in (await world.started(challenge)).challenge.roster}
-                for challenge in (0, 1)
-            ]
-            missing = world.by_account(min(rosters[0] & rosters[1]))
-            missing.stop()
-            await world.settled(1)
-            await missing.start()
-            await world.anchored(2)
-            snapshot = await world.anchored(3)
+            await world.anchored(0)
+            snapshot = await world.anchored(1)
             # The later of the two, which have been drawn in one block, passes.
             (failing,) = (
                 hoster
@@ -59,14 +61,14 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
             )
             failing.stop()
             world.by_account(snapshot.challenge.roster[0].account).stop()
-            for challenge, name in ((1, "void"), (2, "failed"), (3, "passed")):
-                settled = await world.settled(challenge)
-                history = await read_history(world.client, challenge)
-                reports = await world.client.reports(challenge)
-                found[name] = Told(history, settled, reports)
+            for challenge, name in ((0, "failed"), (1, "passed")):
+                await world.settled(challenge)
+                found[name] = await read(world.client, challenge)
         return found
 
     result: dict[str, Told] = run_world(tell)
+    for name, script in SCRIPTS.items():
+        result[name] = script().read(partial(read, challenge=0))
     return result
 
 
@@ -78,8 +80,3 @@ def passed(told: dict[str, Told]) -> History:
 @pytest.fixture(scope="session")
 def failed(told: dict[str, Told]) -> History:
     return told["failed"].history
-
-
-@pytest.fixture(scope="session")
-def void(told: dict[str, Told]) -> History:
-    return told["void"].history

@@ -24,12 +24,15 @@ import trio
 import trio.testing
 
 from chain_types.calls import OpenHosting, PublishFeed
-from chain_types.records import Auditing, Closed, Endpoint, Flipping, Terms
+from chain_types.records import Auditing, Closed, Committing, Endpoint, Flipping, Terms
 from chain_types.words import Call
 from datdot_node import Chain
 from datdot_node.node import Mode, Node
 from datdot_node.transport import serve_connection
+from offchain_worker.attestor.adversary import Fault as AttestorFault
+from offchain_worker.attestor.adversary import faulty_machine
 from offchain_worker.attestor.attestor import run_attestor
+from offchain_worker.attestor.machines import honest_machine
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient, Snapshot, open_chain
 from offchain_worker.chain.heads import Head
@@ -174,9 +177,11 @@ class AttestorWorker(Worker):
 
     Attributes:
         capacity: in how many challenges at a time it registers to be.
+        fault: what it does wrong.
     """
 
     capacity: int = 4
+    fault: AttestorFault | None = None
 
     async def work(self, client: ChainClient, task_status: trio.TaskStatus[None]) -> None:
         listener = MemoryListener()
@@ -192,6 +197,7 @@ class AttestorWorker(Worker):
                 dial=self.world.dial,
                 dial_peer=self.world.dial_peer,
                 clock_ms=self.clock_ms,
+                make_machine=honest_machine if self.fault is None else faulty_machine(self.fault),
                 task_status=task_status,
             )
         finally:
@@ -233,6 +239,7 @@ class World:
         places: who listens where.
         log: what all processes logged.
         crashes: (worker, event) pairs: it crashes as it logs that, once, and is started again.
+        ends: the same, but it is not started again.
     """
 
     def __init__(self, root: Path, chain: Chain, nursery: trio.Nursery, attestors: int) -> None:
@@ -242,6 +249,7 @@ class World:
         self.log: list[Line] = []
         self.places: dict[tuple[str, int], Callable[[trio.abc.Stream], Awaitable[None]]] = {}
         self.crashes: set[tuple[str, str]] = set()
+        self.ends: set[tuple[str, str]] = set()
         self.client: ChainClient
         self.sponsor = Account.from_uri("//Sponsor")
         self.attestors = [
@@ -348,6 +356,9 @@ class World:
     async def started(self, challenge: int = 0) -> Snapshot:
         return await self._snapshot(challenge, lambda stage: isinstance(stage, Flipping))
 
+    async def fallen_back(self, challenge: int = 0) -> Snapshot:
+        return await self._snapshot(challenge, lambda stage: isinstance(stage, Committing))
+
     async def anchored(self, challenge: int = 0) -> Snapshot:
         return await self._snapshot(challenge, lambda stage: isinstance(stage, Auditing))
 
@@ -388,11 +399,13 @@ class World:
         """Take a line of the log."""
         self.log.append(line)
         crash = (line.worker or "", line.event)
-        if crash in self.crashes:
-            self.crashes.remove(crash)
-            (worker,) = (one for one in self.attestors if one.name == line.worker)
-            worker.stop()
-            self.nursery.start_soon(worker.start)
+        for crashes in (self.crashes, self.ends):
+            if crash in crashes:
+                crashes.remove(crash)
+                (worker,) = (one for one in self.attestors if one.name == line.worker)
+                worker.stop()
+                if crashes is self.crashes:
+                    self.nursery.start_soon(worker.start)
 
     def by_account(self, account: bytes) -> AttestorWorker:
         (found,) = (a for a in self.attestors if a.account.public == account)

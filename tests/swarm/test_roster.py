@@ -6,25 +6,22 @@ what needs real sockets is tested: the port, strangers, two runs at once.
 
 from __future__ import annotations
 
-import math
-import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import trio
 import trio.testing
+from swarm_world import TIMING, Disk, World, flip_for, intruder, keypairs, pour, run_all
 
 from offchain_worker.coinflip import effects as fx
-from offchain_worker.coinflip.envelope import Kind, Need, SignedEnvelope, encode
+from offchain_worker.coinflip.envelope import Kind, Need, SignedEnvelope
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
-from offchain_worker.coinflip.journal import Journal, JournalConflict, Record
+from offchain_worker.coinflip.journal import Journal, JournalConflict
 from offchain_worker.coinflip.machine import CoinflipMachine
 from offchain_worker.coinflip.schedule import Schedule, Timing
-from offchain_worker.coinflip.topic import Flip
 from offchain_worker.hypercore.connection import open_connection, wall_clock_ms
 from offchain_worker.hypercore.errors import ChannelClosed, ChannelRejected, HypercoreError
 from offchain_worker.keys import KeyPair
@@ -43,140 +40,10 @@ from offchain_worker.swarm.roster import (
     open_session_swarm,
 )
 
-TIMING = Timing(block_ms=500, join_ms=1_500, delta_ms=200, finality_ms=0, flip_ms=5_000)
 PATIENT = Timing(
     block_ms=6_000, join_ms=60_000, delta_ms=3_000, finality_ms=12_000, flip_ms=480_000
 )
 """Production's: over real sockets a test waits for events, never for the protocol's instants."""
-
-
-def keypairs(size: int) -> list[KeyPair]:
-    made = [KeyPair.from_seed(bytes([i + 1]) * 32) for i in range(size)]
-    return sorted(made, key=lambda pair: pair.public)
-
-
-def flip_for(pairs: Sequence[KeyPair], challenge_id: int = 1) -> Flip:
-    roster = tuple(pair.public for pair in pairs)
-    return Flip(bytes(32), challenge_id, bytes(32), 0, roster)
-
-
-@dataclass
-class Disk:
-    """A journal in memory; refuses a second body as the real one does."""
-
-    records: dict[Kind, Record] = field(default_factory=dict)
-    proofs: list[bytes] = field(default_factory=list)
-
-    def record(self, envelope: SignedEnvelope, support: Sequence[bytes] = ()) -> None:
-        known = self.records.get(envelope.kind)
-        if known is not None and known.envelope != envelope.raw:
-            raise JournalConflict("another body is on record")
-        self.records[envelope.kind] = Record(envelope.raw, tuple(support))
-
-    def keep_evidence(self, _identifier: bytes, _topic: bytes, proof: bytes) -> None:
-        self.proofs.append(proof)
-
-
-class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
-    """Takes connections from `World.dial`."""
-
-    def __init__(self) -> None:
-        self.push, self._incoming = trio.open_memory_channel[trio.abc.Stream](math.inf)
-
-    async def accept(self) -> trio.abc.Stream:
-        return await self._incoming.receive()
-
-    async def aclose(self) -> None:
-        self.push.close()
-        self._incoming.close()
-        await trio.lowlevel.checkpoint()
-
-
-async def in_place(call: Callable[..., None], *arguments: object) -> None:
-    call(*arguments)
-    await trio.lowlevel.checkpoint()
-
-
-class World:
-    """Swarms that reach each other in memory; ports are positions in the roster."""
-
-    def __init__(self, size: int) -> None:
-        self.pairs = keypairs(size)
-        self.flip = flip_for(self.pairs)
-        self.addresses = [
-            PeerAddress(pair.public, "memory", port) for port, pair in enumerate(self.pairs)
-        ]
-        self.listeners: dict[int, MemoryListener] = {}
-        self.disks = [Disk() for _ in self.pairs]
-        source = random.Random(7)
-        self.secrets = [FlipSecrets.generate(source.randbytes) for _ in self.pairs]
-        self.events: list[list[Any]] = [[] for _ in self.pairs]
-        self.dialled = 0
-        self.streams: list[trio.abc.Stream] = []
-
-    def clock_ms(self) -> int:
-        return int(trio.current_time() * 1_000)
-
-    async def dial(self, address: PeerAddress) -> trio.abc.Stream:
-        self.dialled += 1
-        await trio.sleep(0.001)
-        listener = self.listeners.get(address.port)
-        if listener is None:
-            raise ConnectionRefusedError("nobody listens there")
-        near, far = trio.testing.memory_stream_pair()
-        listener.push.send_nowait(far)
-        self.streams.append(near)
-        return near
-
-    @asynccontextmanager
-    async def swarm(self, index: int, **changes: Any) -> AsyncIterator[SessionSwarm]:
-        listener = self.listeners[index] = MemoryListener()
-        try:
-            async with open_session_swarm(
-                self.pairs[index],
-                [listener],
-                dial_peer=self.dial,
-                limits=SwarmLimits(**changes),
-                clock_ms=self.clock_ms,
-                blocking=in_place,
-            ) as swarm:
-                yield swarm
-        finally:
-            self.listeners.pop(index, None)
-
-    def machine(self, index: int, start_ms: int = 0) -> CoinflipMachine:
-        return CoinflipMachine(
-            self.flip,
-            self.pairs[index],
-            self.secrets[index],
-            Schedule.first(TIMING, start_ms),
-            records=dict(self.disks[index].records),
-        )
-
-    async def attend(self, swarm: SessionSwarm, index: int, start_ms: int = 0) -> Attended:
-        return await swarm.run(
-            self.machine(index, start_ms),
-            self.addresses,
-            journal=self.disks[index],
-            on_event=self.events[index].append,
-        )
-
-    def of_type(self, index: int, kind: type) -> list[Any]:
-        return [event for event in self.events[index] if isinstance(event, kind)]
-
-
-async def run_all(world: World, members: Sequence[int], **changes: Any) -> dict[int, Attended]:
-    results: dict[int, Attended] = {}
-
-    async def one(swarm: SessionSwarm, index: int) -> None:
-        results[index] = await world.attend(swarm, index)
-
-    async with AsyncExitStack() as stack:
-        swarms = {i: await stack.enter_async_context(world.swarm(i, **changes)) for i in members}
-        async with trio.open_nursery() as nursery:
-            for index, swarm in swarms.items():
-                nursery.start_soon(one, swarm, index)
-    return results
 
 
 @pytest.mark.parametrize("size", range(2, 8))
@@ -338,22 +205,6 @@ async def test_r_from_the_anchor_ends_the_wait(autojump_clock: trio.testing.Mock
         nursery.cancel_scope.cancel()
 
 
-@asynccontextmanager
-async def intruder(
-    world: World, index: int, target: int
-) -> AsyncIterator[tuple[Any, Callable[[Any], bytes]]]:
-    """A roster key in foreign hands: a raw channel of the run to member `target`."""
-    stream = await world.dial(world.addresses[target])
-    async with open_connection(stream, world.pairs[index], initiator=True, timeout=1) as connection:
-        channel = await connection.open_channel(PROTOCOL, world.flip.topic, b"", timeout=1)
-        yield channel, lambda message: encode(message, world.flip, index)
-
-
-async def pour(channel: Any, messages: Sequence[bytes]) -> None:
-    for message in messages:
-        await channel.send(ENVELOPE, message)
-
-
 async def test_garbage_is_refused_and_its_sender_cut_off(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -412,30 +263,6 @@ async def test_a_slow_reader_delays_nobody(autojump_clock: trio.testing.MockCloc
     """Member 0 never reads; the others meet, and end without it in time."""
     world = World(4)
 
-    class Stuck(trio.abc.HalfCloseableStream):
-        """Takes nothing that is written to it."""
-
-        def __init__(self, inner: Any) -> None:
-            self.inner = inner
-            self.stuck = False
-
-        async def send_all(self, data: Any) -> None:
-            if self.stuck:
-                await trio.sleep_forever()
-            await self.inner.send_all(data)
-
-        async def wait_send_all_might_not_block(self) -> None:
-            await self.inner.wait_send_all_might_not_block()
-
-        async def receive_some(self, max_bytes: int | None = None) -> Any:
-            return await self.inner.receive_some(max_bytes)
-
-        async def send_eof(self) -> None:
-            await self.inner.send_eof()
-
-        async def aclose(self) -> None:
-            await self.inner.aclose()
-
     results: dict[int, Attended] = {}
 
     async def one(swarm: SessionSwarm, index: int) -> None:
@@ -447,14 +274,9 @@ async def test_a_slow_reader_delays_nobody(autojump_clock: trio.testing.MockCloc
             for index, swarm in swarms.items():
                 nursery.start_soon(one, swarm, index)
             await trio.testing.wait_all_tasks_blocked()
-            near, far = trio.testing.memory_stream_pair()
-            stuck = Stuck(far)
-            world.listeners[1].push.send_nowait(stuck)
-            async with open_connection(near, world.pairs[0], initiator=True, timeout=1) as raw:
-                channel = await raw.open_channel(PROTOCOL, world.flip.topic, b"", timeout=1)
-                stuck.stuck = True
-                need = encode(Need(Kind.COMMIT, frozenset({1, 2, 3})), world.flip, 0)
-                await pour(channel, [need] * 300)
+            async with intruder(world, 0, 1) as (channel, encoded):
+                world.streams[-1].stuck = True
+                await pour(channel, [encoded(Need(Kind.COMMIT, frozenset({1, 2, 3})))] * 300)
     expected = fx.Offline((0,), fx.Phase.COMMIT)
     assert [results[i].outcome for i in (1, 2, 3)] == [expected] * 3
     assert trio.current_time() < 6
@@ -463,6 +285,8 @@ async def test_a_slow_reader_delays_nobody(autojump_clock: trio.testing.MockCloc
 async def test_a_line_whose_queue_is_full_is_given_up() -> None:
     class Deaf:
         """A channel that takes nothing and says nothing."""
+
+        error = None
 
         async def send(self, _type: int, _body: bytes) -> None:
             await trio.sleep_forever()
@@ -473,7 +297,7 @@ async def test_a_line_whose_queue_is_full_is_given_up() -> None:
         async def __anext__(self) -> Any:
             await trio.sleep_forever()
 
-    line = _Line(cast(Any, Deaf()))
+    line = _Line(cast(Any, Deaf()), lambda _size: None)
 
     async def receive(_data: bytes, _arrived: float) -> None:
         raise AssertionError("nothing arrives")

@@ -1,8 +1,10 @@
 //! The rules as a runtime API: what a client or a differential test asks the compiled runtime.
 
 use crate::{
+    attempts::{Attempt, Flipping},
     coinflip::{AnchorError, Anchored, Opening},
     draws::{Habit, MomentError, Opened, Schedule, Window},
+    evidence::{FraudKind, Offence, Proof, ProofError},
     head::{Feed, FeedError, Head},
     keys::KeyError,
     multiproof::MultiproofError,
@@ -84,6 +86,19 @@ sp_api::decl_runtime_apis! {
 
         /// [`crate::coinflip::fallback`].
         fn coinflip_fallback(topic: Hash, commitments: Vec<Hash>, randomness: Hash) -> Anchored;
+
+        /// [`Flipping::attempt`].
+        fn attempt(flipping: Flipping, number: u32) -> Option<Attempt>;
+
+        /// [`crate::evidence::verify`].
+        fn verify_proof(
+            topic: Hash,
+            roster: Vec<PublicKey>,
+            proof: Proof,
+        ) -> Result<Offence, ProofError>;
+
+        /// [`crate::evidence::evidence_id`].
+        fn evidence_id(offender: PublicKey, topic: Hash, kind: FraudKind) -> Hash;
 
         /// [`crate::draws::draw_roster`] with the seed of [`crate::draws::roster_seed`].
         fn draw_roster(

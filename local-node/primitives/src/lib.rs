@@ -15,8 +15,10 @@
 extern crate alloc;
 
 pub mod api;
+pub mod attempts;
 pub mod coinflip;
 pub mod draws;
+pub mod evidence;
 pub mod hash;
 pub mod head;
 pub mod keys;

@@ -7,8 +7,10 @@ use crate::{
 };
 use alloc::vec::Vec;
 use datdot_primitives::{
+    attempts::{Attempt, Flipping},
     coinflip::{self, AnchorError, Anchored, Opening},
     draws::{self, Habit, MomentError, Opened, Schedule, Window},
+    evidence::{self, FraudKind, Offence, Proof, ProofError},
     head::{Feed, FeedError, Head},
     keys::{self, KeyError},
     multiproof::{self, MultiproofError},
@@ -299,6 +301,22 @@ impl_runtime_apis! {
             randomness: Digest,
         ) -> Anchored {
             coinflip::fallback(&topic, &commitments, &randomness)
+        }
+
+        fn attempt(flipping: Flipping, number: u32) -> Option<Attempt> {
+            flipping.attempt(number)
+        }
+
+        fn verify_proof(
+            topic: Digest,
+            roster: Vec<PublicKey>,
+            proof: Proof,
+        ) -> Result<Offence, ProofError> {
+            evidence::verify(&topic, &roster, &proof)
+        }
+
+        fn evidence_id(offender: PublicKey, topic: Digest, kind: FraudKind) -> Digest {
+            evidence::evidence_id(&offender, &topic, kind)
         }
 
         fn draw_roster(

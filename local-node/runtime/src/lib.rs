@@ -83,7 +83,7 @@ pub const VERSION: RuntimeVersion = RuntimeVersion {
     spec_name: alloc::borrow::Cow::Borrowed("datdot"),
     impl_name: alloc::borrow::Cow::Borrowed("datdot-runtime"),
     authoring_version: 1,
-    spec_version: 1,
+    spec_version: 2,
     impl_version: 1,
     apis: apis::RUNTIME_API_VERSIONS,
     transaction_version: 1,
@@ -233,10 +233,13 @@ impl Get<BlockNumber> for MinAge {
 /// How long evidence can be brought and bonds stay held: a week of blocks of 6 s.
 pub type UnbondingBlocks = ConstU32<{ 7 * 14_400 }>;
 
+/// What an attestor puts up, and loses by a proven fraud.
+pub type AttestorBond = ConstU128<{ 1_000 * UNIT }>;
+
 impl pallet_providers::Config for Runtime {
     type Currency = Balances;
     type RuntimeHoldReason = RuntimeHoldReason;
-    type AttestorBond = ConstU128<{ 1_000 * UNIT }>;
+    type AttestorBond = AttestorBond;
     type HosterBond = ConstU128<{ 1_000 * UNIT }>;
     type MaxCapacity = ConstU32<64>;
     type UnbondingBlocks = UnbondingBlocks;
@@ -263,9 +266,10 @@ impl pallet_performance::Config for Runtime {
     type Attestors = Providers;
     type Hostings = Hosting;
     type AbsenceFee = ConstU128<{ 10 * UNIT }>;
+    type FraudSlash = AttestorBond;
     type UnbondingBlocks = UnbondingBlocks;
     type MaxStarts = ConstU32<4>;
-    type MaxDue = ConstU32<16>;
+    type MaxDue = ConstU32<32>;
     type WeightInfo = pallet_performance::weights::Conservative<Runtime>;
 }
 

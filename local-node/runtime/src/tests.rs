@@ -155,3 +155,50 @@ fn metadata_is_offered_for_old_and_new_clients() {
         assert_eq!(metadata[4], 14);
     });
 }
+
+#[test]
+fn calls_about_challenges_keep_their_indices() {
+    use alloc::boxed::Box;
+    use datdot_primitives::evidence::Proof;
+    use frame::deps::codec::Encode;
+    let proof = Proof::Equivocation {
+        id: 0,
+        attempt: 0,
+        a: Default::default(),
+        b: Default::default(),
+    };
+    type Calls = pallet_performance::Call<Runtime>;
+    let calls = [
+        (
+            1,
+            Calls::anchor_flip {
+                id: 0,
+                attempt: 0,
+                openings: Default::default(),
+                echoes: Default::default(),
+            },
+        ),
+        (2, Calls::commit_flip { id: 0, z: [0; 32] }),
+        (
+            5,
+            Calls::report_fraud {
+                proof: Box::new(proof),
+            },
+        ),
+        (6, Calls::close_challenge { id: 0 }),
+    ];
+    for (index, call) in calls {
+        assert_eq!(RuntimeCall::Performance(call).encode()[..2], [9, index]);
+    }
+}
+
+#[test]
+fn a_fraud_costs_the_whole_bond() {
+    use frame::prelude::Get;
+    type Slash = <Runtime as pallet_performance::Config>::FraudSlash;
+    type Bond = <Runtime as pallet_providers::Config>::AttestorBond;
+    assert_eq!(
+        <Slash as Get<Balance>>::get(),
+        <Bond as Get<Balance>>::get()
+    );
+}

@@ -1,19 +1,17 @@
-//! Anchoring the coinflip (challenge.md §2.2, coinflip.md).
+//! Anchoring the coinflip (challenge.md §2.2, coinflip.md §2, §3).
 
 use alloc::vec::Vec;
 use datdot_primitives::{
-    coinflip::{topic, verify_anchor, AnchorError, Opening},
+    attempts::{select, Attempt, Expelled, Flipping},
+    coinflip::{verify_anchor, AnchorError, Opening},
     Hash, PublicKey, Signature,
 };
 use frame::prelude::*;
 
 use crate::{
     types::{Challenge, ChallengeId, Flip, Stage},
-    Challenges, Config, Error, Event, Flips, Pallet, StartHashes, WeightInfo,
+    Challenges, Config, Error, Event, Expulsions, Flips, Pallet, StartHashes, WeightInfo,
 };
-
-/// The only attempt that can be anchored.
-const ATTEMPT: u32 = 0;
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_anchor_flip(
@@ -23,49 +21,58 @@ impl<T: Config> Pallet<T> {
         openings: &[Opening],
         echoes: &[Signature],
     ) -> DispatchResultWithPostInfo {
-        let mut challenge = Challenges::<T>::get(id).ok_or(Error::<T>::UnknownChallenge)?;
+        let challenge = Challenges::<T>::get(id).ok_or(Error::<T>::UnknownChallenge)?;
         let index = challenge.index_of(&who).ok_or(Error::<T>::NotInRoster)?;
-        ensure!(attempt == ATTEMPT, Error::<T>::AttemptUnavailable);
-        if let Some(flip) = Flips::<T>::get(id) {
-            return Self::anchor_late(who, id, index, flip);
+        match Flips::<T>::get(id) {
+            Some(flip) if flip.by.is_some() => return Self::anchor_late(who, id, index, flip),
+            _ => {}
         }
         let in_time = challenge.stage == Stage::Flip && Self::now() < challenge.flip_end_ms();
         ensure!(in_time, Error::<T>::FlipOver);
 
-        let topic = Self::topic(id, attempt, &challenge)?;
-        let keys: Vec<PublicKey> = challenge
-            .roster
-            .iter()
-            .map(|member| member.session_key)
-            .collect();
-        let anchored = verify_anchor(&topic, &keys, openings, echoes).map_err(Error::<T>::from)?;
+        let attempt = Self::attempt(id, &challenge, attempt)?;
+        let keys = select(&challenge.session_keys(), attempt.members);
+        let anchored =
+            verify_anchor(&attempt.topic, &keys, openings, echoes).map_err(Error::<T>::from)?;
         let commitments: Vec<Hash> = openings.iter().map(|opening| opening.z).collect();
         let flip = Flip {
-            attempt,
-            topic,
+            attempt: attempt.number,
+            topic: attempt.topic,
             root: anchored.root,
             randomness: anchored.result,
+            active: attempt.members,
             commitments: commitments
                 .try_into()
                 .map_err(|_| Error::<T>::OpeningCount)?,
+            moments_from: challenge.timing.moments_from(challenge.t0),
             block: Self::block(),
-            by: index as u8,
+            by: Some(index as u8),
+            chain_randomness: None,
             late: 0,
         };
         Self::deposit_event(Event::FlipAnchored {
             id,
-            attempt,
-            topic,
+            attempt: attempt.number,
+            topic: attempt.topic,
             root: flip.root,
             randomness: flip.randomness,
             by: who,
         });
+        Self::begin_audits(id, challenge, flip);
+        Ok(Pays::No.into())
+    }
+
+    /// R is fixed: the phase Audit begins.
+    pub(crate) fn begin_audits(
+        id: ChallengeId,
+        mut challenge: Challenge<T::AccountId>,
+        flip: Flip,
+    ) {
         Flips::<T>::insert(id, flip);
         Self::take_off_agenda(id, &challenge);
         challenge.stage = Stage::Audit;
         Self::put_on_agenda(id, &challenge);
         Challenges::<T>::insert(id, challenge);
-        Ok(Pays::No.into())
     }
 
     /// Several members anchor at once now and then, and only one can be first. Each of the others
@@ -78,7 +85,7 @@ impl<T: Config> Pallet<T> {
     ) -> DispatchResultWithPostInfo {
         let bit = 1 << index;
         ensure!(
-            index != usize::from(flip.by) && flip.late & bit == 0,
+            flip.by.map(usize::from) != Some(index) && flip.late & bit == 0,
             Error::<T>::AlreadyAnchored
         );
         flip.late |= bit;
@@ -87,23 +94,58 @@ impl<T: Config> Pallet<T> {
         Ok((Some(T::WeightInfo::anchor_flip_late()), Pays::No).into())
     }
 
-    /// The topic of an attempt (coinflip.md §1).
-    fn topic(
+    /// What the attempts of a challenge follow from (coinflip.md §1, §3).
+    pub(crate) fn flipping(
         id: ChallengeId,
-        attempt: u32,
         challenge: &Challenge<T::AccountId>,
-    ) -> Result<Hash, Error<T>> {
-        let start_hash = StartHashes::<T>::get(id).ok_or(Error::<T>::StartHashUnknown)?;
+    ) -> Result<Flipping, Error<T>> {
+        let start_block = StartHashes::<T>::get(id).ok_or(Error::<T>::StartHashUnknown)?;
         let mut genesis = Hash::default();
         genesis.copy_from_slice(
             frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::zero()).as_ref(),
         );
-        let keys: Vec<PublicKey> = challenge
-            .roster
+        let expulsions = Expulsions::<T>::get(id);
+        Ok(Flipping {
+            genesis,
+            challenge: id,
+            start_block,
+            t0: challenge.t0,
+            durations: challenge.timing.durations(),
+            min_active: challenge.timing.min_active,
+            roster: challenge.session_keys(),
+            expulsions: expulsions
+                .into_iter()
+                .map(|expulsion| Expelled {
+                    place: expulsion.place,
+                    timestamp_ms: expulsion.timestamp_ms,
+                })
+                .collect(),
+        })
+    }
+
+    /// The attempt with this number, if it exists. As long as an expulsion may still change its
+    /// roster, it does not: nobody shall anchor a topic, or be blamed in one, that is
+    /// another one in the end.
+    pub(crate) fn attempt(
+        id: ChallengeId,
+        challenge: &Challenge<T::AccountId>,
+        number: u32,
+    ) -> Result<Attempt, Error<T>> {
+        let flipping = Self::flipping(id, challenge)?;
+        flipping
+            .attempt(number)
+            .filter(|attempt| flipping.is_settled(attempt, Self::now()))
+            .ok_or(Error::<T>::AttemptUnavailable)
+    }
+}
+
+impl<AccountId> Challenge<AccountId> {
+    /// The session keys of the start roster, ascending.
+    pub fn session_keys(&self) -> Vec<PublicKey> {
+        self.roster
             .iter()
             .map(|member| member.session_key)
-            .collect();
-        Ok(topic(&genesis, id, &start_hash, attempt, &keys))
+            .collect()
     }
 }
 

@@ -8,25 +8,41 @@
 //! 2. **Start** in `on_poll` of block S, when the timestamp is known: the roster is drawn and
 //!    everything that the challenge depends on is copied. The hash of S is known, and
 //!    stored, one block later.
-//! 3. **Flip** until T0 + `flip_ms`: the attestors agree on R off chain and one of them anchors it
-//!    ([`Pallet::anchor_flip`]).
-//! 4. **Audit** until T0 + `window_ms`: nothing happens on chain.
-//! 5. **Report** for `grace_blocks` blocks with room: each attestor reports once
+//! 3. **Flip** until T0 + `flip_ms`: the attestors agree on R off chain, in one of several
+//!    attempts, and one of them anchors it ([`Pallet::anchor_flip`]).
+//! 4. **Commit**, only if nothing was anchored: from F, the first block at T0 + `flip_ms`, those
+//!    who were not expelled before commit on chain ([`Pallet::commit_flip`]), until C, at least
+//!    `commit_ms` and `commit_blocks` later. R follows from the commitments and the first
+//!    randomness of the chain that nobody could know before C.
+//! 5. **Audit** until T0 + `window_ms`: nothing happens on chain.
+//! 6. **Report** for `grace_blocks` blocks with room: each active attestor reports once
 //!    ([`Pallet::submit_report`]).
-//! 6. **Settlement** with the last report, or by [`Pallet::close_challenge`], or by `on_poll` for
+//! 7. **Settlement** with the last report, or by [`Pallet::close_challenge`], or by `on_poll` for
 //!    nobody; the next challenge of the hosting is queued.
-//! 7. **Pruning** `UnbondingBlocks` after that.
+//! 8. **Pruning** `UnbondingBlocks` after that.
 //!
+//! Active are the members of the anchored attempt's roster, or those who committed to the
+//! fallback. Evidence that an attestor signed a contradiction in an attempt is taken from anybody
+//! until the challenge is pruned ([`Pallet::report_fraud`]): the offender loses its bond, is drawn
+//! no more, is left out of the attempts that begin late enough for all to know it and of a later
+//! fallback, and is paid nothing. What it reported counts all the same, and whoever is active stays
+//! so.
+//!
+//! # Void
+//! A challenge without R is Void and pays nobody. It is so when fewer than `min_active` members are
+//! left at F, when the chain was so slow that after C no time is left for audits, or when fewer
+//! than `min_active` committed. Only in the last case somebody is to blame: who could have
+//! committed and did not is absent, and pays the fee for it.
+//!
+//! # When things are done
 //! Phases change in the first block whose timestamp has come, in `on_poll`, which runs after the
 //! timestamp inherent. What is due waits in an agenda, ordered; a fixed number of entries is worked
-//! off per block, the rest later in the same order.
+//! off per block, the rest later in the same order. What a call refuses because of a phase's end it
+//! refuses by the block's own timestamp and number, wherever the agenda is.
 //!
 //! # What is not there
-//! * The fallback flip: a challenge that nobody anchored is Void at T0 + `flip_ms`, and as nobody
-//!   can be told from the others, nobody pays for absence. `Timing` has the fallback's durations.
-//! * Retries of the coinflip: only attempt 0 can be anchored.
 //! * Demands: a report that demands a chunk is refused (`DemandUnavailable`).
-//! * Fraud proofs and expulsion: all drawn attestors stay active.
+//! * Fraud proofs against hosters: a false receipt is refused (`FalseReceiptUnavailable`).
 //! * The terms' SLA, streaks and `MaxStreak`: medians are stored and change no payment.
 //! * Benchmarks: the weights are conservative constants.
 
@@ -36,7 +52,9 @@
 extern crate alloc;
 
 pub mod api;
+mod fallback;
 mod flip;
+mod fraud;
 mod queue;
 pub mod randomness;
 mod report;
@@ -72,7 +90,12 @@ pub mod pallet {
     use crate::types::Member;
     use alloc::boxed::Box;
     use datdot_primitives::{
-        coinflip::Opening, draws::MAX_ATTESTORS, head::Head, report::Report, Hash, Signature,
+        coinflip::Opening,
+        draws::MAX_ATTESTORS,
+        evidence::{FraudKind, Proof},
+        head::Head,
+        report::Report,
+        Hash, Signature,
     };
     use frame::{
         deps::{frame_support::weights::WeightMeter, sp_core::ConstU32},
@@ -109,16 +132,20 @@ pub mod pallet {
             Balance = Balance,
             Credit = CreditOf<Self>,
         >;
-        /// What an attestor pays for not reporting.
+        /// What an attestor pays for not reporting, or not committing to a fallback.
         #[pallet::constant]
         type AbsenceFee: Get<Balance>;
+        /// What a proven fraud costs an attestor, as far as its bond has it: at least twice what it
+        /// can gain.
+        #[pallet::constant]
+        type FraudSlash: Get<Balance>;
         /// How long a closed challenge is kept.
         #[pallet::constant]
         type UnbondingBlocks: Get<BlockNumber>;
         /// The most challenges that start in one block.
         #[pallet::constant]
         type MaxStarts: Get<u32>;
-        /// The most phase changes, closings and prunings in one block: at least four times
+        /// The most phase changes, closings and prunings in one block: at least eight times
         /// `MaxStarts`, so that what was started is worked off.
         #[pallet::constant]
         type MaxDue: Get<u32>;
@@ -149,9 +176,27 @@ pub mod pallet {
     pub type Started<T: Config> =
         StorageValue<_, BoundedVec<ChallengeId, T::MaxStarts>, ValueQuery>;
 
-    /// The anchored coinflips.
+    /// The coinflips that gave R, anchored and fallen back.
     #[pallet::storage]
     pub type Flips<T> = StorageMap<_, Twox64Concat, ChallengeId, Flip>;
+
+    /// The fallbacks of what nobody anchored, from F on.
+    #[pallet::storage]
+    pub type Fallbacks<T> = StorageMap<_, Twox64Concat, ChallengeId, Fallback>;
+
+    /// Of challenges in phase Commit whose `commit_ms` are over: what they still wait for.
+    #[pallet::storage]
+    pub type CommitEnds<T> = StorageMap<_, Twox64Concat, ChallengeId, CommitEnd>;
+
+    /// Who was expelled from each challenge, in order of time.
+    #[pallet::storage]
+    pub type Expulsions<T> =
+        StorageMap<_, Twox64Concat, ChallengeId, PerMember<Expulsion>, ValueQuery>;
+
+    /// The proven frauds, by challenge and the id of the evidence.
+    #[pallet::storage]
+    pub type Frauds<T: Config> =
+        StorageDoubleMap<_, Twox64Concat, ChallengeId, Identity, Hash, Fraud<T::AccountId>>;
 
     /// Who has reported.
     #[pallet::storage]
@@ -280,6 +325,60 @@ pub mod pallet {
             /// Who.
             by: T::AccountId,
         },
+        /// Nothing was anchored: commits to the fallback are taken from now on.
+        CommitOpened {
+            /// Of which challenge.
+            id: ChallengeId,
+            /// The fallback's topic.
+            topic: Hash,
+            /// Who may commit: bit i for place i of the start roster.
+            roster: u32,
+            /// F: this block.
+            since: BlockNumber,
+        },
+        /// A member committed to the fallback.
+        FlipCommitted {
+            /// Of which challenge.
+            id: ChallengeId,
+            /// Who.
+            by: T::AccountId,
+            /// Its commitment.
+            z: Hash,
+        },
+        /// The fallback gave the shared randomness: the audits begin.
+        FlipFellBack {
+            /// Of which challenge.
+            id: ChallengeId,
+            /// Who committed: bit i for place i of the start roster.
+            active: u32,
+            /// The fallback's topic.
+            topic: Hash,
+            /// The root over their commitments.
+            root: Hash,
+            /// The chain's randomness that was mixed in.
+            chain_randomness: Hash,
+            /// R: the shared randomness.
+            randomness: Hash,
+        },
+        /// A fraud of an attestor was proven: it is expelled, if it was not already.
+        Expelled {
+            /// In which challenge.
+            id: ChallengeId,
+            /// Who.
+            attestor: T::AccountId,
+            /// What it did.
+            kind: FraudKind,
+            /// In which attempt.
+            attempt: u32,
+            /// Who proved it.
+            reporter: T::AccountId,
+            /// What it cost the attestor.
+            slashed: Balance,
+            /// What of that the reporter got; the rest was burnt.
+            reward: Balance,
+            /// This block's timestamp.
+            timestamp_ms: u64,
+        },
         /// Reports are taken from now on.
         ReportsOpened {
             /// Of which challenge.
@@ -306,7 +405,7 @@ pub mod pallet {
             medians: Medians,
             /// Who was paid.
             paid: Payments<T::AccountId>,
-            /// Who did not report, and paid for that.
+            /// Who did not report, or not commit to the fallback, and paid for that.
             absent: PerMember<Absence<T::AccountId>>,
         },
         /// A payment out of an escrow failed; the money stays there.
@@ -353,7 +452,8 @@ pub mod pallet {
         /// The sender is not in the challenge's roster.
         NotInRoster,
 
-        /// Retries of the coinflip do not exist yet: only attempt 0 can be anchored.
+        /// There is no such attempt: too many, no time, or too few members left for it; or not yet,
+        /// as its roster may still change.
         AttemptUnavailable,
         /// The hash of the start block is known only in the next block.
         StartHashUnknown,
@@ -368,12 +468,45 @@ pub mod pallet {
         /// An echo is not its member's signature over the root that follows from the openings.
         WrongEcho,
 
+        /// Commits to the fallback are not taken yet.
+        CommitsNotOpen,
+        /// The time for commits to the fallback is over, or there is no fallback.
+        CommitsOver,
+        /// The sender was expelled before the fallback began.
+        NotInFallback,
+        /// The sender has committed.
+        AlreadyCommitted,
+
+        /// The time for evidence about the challenge is over.
+        ProofTooOld,
+        /// An envelope is not of a signed kind, or not as long as its kind asks for.
+        ProofMalformed,
+        /// The envelopes are not of one kind, or not a commit and a reveal.
+        ProofKinds,
+        /// An envelope is of another topic than the attempt's.
+        ProofTopic,
+        /// The envelopes are of two members.
+        ProofMembers,
+        /// The envelopes' member is not in the attempt's roster.
+        ProofMember,
+        /// The envelopes say the same, or the reveal opens the commit.
+        ProofNotContradictory,
+        /// An envelope is not signed by its member.
+        ProofSignature,
+        /// This fraud was reported before.
+        FraudKnown,
+        /// Fraud proofs against hosters do not exist yet.
+        FalseReceiptUnavailable,
+
         /// Reports are not taken yet.
         ReportsNotOpen,
         /// The time for reports is over.
         ReportsOver,
         /// The sender has reported.
         AlreadyReported,
+        /// The sender is in the roster, but not active: neither in that of the anchored attempt, nor
+        /// among those who committed to the fallback.
+        NotActive,
         /// w and audit key are not those that the sender committed to.
         WrongSecrets,
         /// The binding is not the audit key's signature for this topic, sender and body.
@@ -450,8 +583,9 @@ pub mod pallet {
         fn integrity_test() {
             assert!(T::MaxStarts::get() > 0, "no challenge would ever start");
             assert!(
-                T::MaxDue::get() >= 4 * T::MaxStarts::get(),
-                "a started challenge is due four times: flip, window, closing, pruning"
+                T::MaxDue::get() >= 8 * T::MaxStarts::get(),
+                "a started challenge is due up to eight times: flip, commits by time, by number, \
+                 their randomness, window, closing, pruning in two steps"
             );
         }
 
@@ -493,6 +627,19 @@ pub mod pallet {
             Self::do_anchor_flip(who, id, attempt, &openings, &echoes)
         }
 
+        /// Commits to the fallback of a challenge that nobody anchored; by a member of its roster,
+        /// once, after `on_poll` of F and before C (coinflip.md §5). Free of charge.
+        #[pallet::call_index(2)]
+        #[pallet::weight(T::WeightInfo::commit_flip())]
+        pub fn commit_flip(
+            origin: OriginFor<T>,
+            id: ChallengeId,
+            z: Hash,
+        ) -> DispatchResultWithPostInfo {
+            let who = ensure_signed(origin)?;
+            Self::do_commit_flip(who, id, z)
+        }
+
         /// Reports on an audit; by an active attestor, once, from END until D (challenge.md §4).
         /// Free of charge. The last report settles the challenge.
         #[pallet::call_index(3)]
@@ -507,6 +654,15 @@ pub mod pallet {
         ) -> DispatchResultWithPostInfo {
             let who = ensure_signed(origin)?;
             Self::do_submit_report(who, id, &report)
+        }
+
+        /// Proves that an attestor signed a contradiction in an attempt of a challenge; by anybody,
+        /// who gets half of what it costs the attestor (challenge.md §5). Free of charge.
+        #[pallet::call_index(5)]
+        #[pallet::weight(T::WeightInfo::report_fraud())]
+        pub fn report_fraud(origin: OriginFor<T>, proof: Box<Proof>) -> DispatchResultWithPostInfo {
+            let who = ensure_signed(origin)?;
+            Self::do_report_fraud(who, &proof)
         }
 
         /// Settles a challenge after D; by anybody, who gets a tenth of the absence fees.

@@ -4,11 +4,13 @@
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 use codec::Encode;
 use datdot_primitives::{
+    attempts::{index_of, Attempt},
     coinflip::{
-        commitment_y, commitment_z, echo_payload, root as coinflip_root, topic as coinflip_topic,
-        Opening,
+        commit_payload, commitment_y, commitment_z, echo_payload, reveal_payload,
+        root as coinflip_root, topic as coinflip_topic, Opening,
     },
     draws::Opened,
+    evidence::{self, EnvelopeBytes, Proof},
     head::{manifest_key, single_signer_manifest, Feed, FeedKind, Head},
     receipt::{signable as receipt_signable, Entry, Receipt},
     report::{
@@ -35,7 +37,7 @@ use pallet_providers::{Endpoint, Ip, Role};
 use crate::{
     self as pallet_performance,
     types::{Balance, BlockNumber, ChallengeId},
-    Challenges, Flips, StartHashes, Timing,
+    Challenges, Fallbacks, Flips, StartHashes, Timing,
 };
 
 type Block = frame::deps::frame_system::mocking::MockBlockU32<Test>;
@@ -43,6 +45,8 @@ pub type AccountId = AccountId32;
 
 pub const ENDOWMENT: Balance = 1_000_000;
 pub const ABSENCE_FEE: Balance = 100;
+/// The whole bond of an attestor.
+pub const FRAUD_SLASH: Balance = 1_000;
 pub const HOSTER_REWARD: Balance = 1_003;
 pub const ATTESTOR_REWARD: Balance = 101;
 pub const UNBONDING: BlockNumber = 50;
@@ -88,7 +92,7 @@ impl pallet_balances::Config for Test {
 impl pallet_providers::Config for Test {
     type Currency = Balances;
     type RuntimeHoldReason = RuntimeHoldReason;
-    type AttestorBond = ConstU128<1_000>;
+    type AttestorBond = ConstU128<FRAUD_SLASH>;
     type HosterBond = ConstU128<1_000>;
     type MaxCapacity = ConstU32<8>;
     type UnbondingBlocks = ConstU32<UNBONDING>;
@@ -130,9 +134,10 @@ impl pallet_performance::Config for Test {
     type Attestors = Providers;
     type Hostings = Hosting;
     type AbsenceFee = ConstU128<ABSENCE_FEE>;
+    type FraudSlash = ConstU128<FRAUD_SLASH>;
     type UnbondingBlocks = ConstU32<UNBONDING>;
     type MaxStarts = ConstU32<2>;
-    type MaxDue = ConstU32<8>;
+    type MaxDue = ConstU32<16>;
     type WeightInfo = ();
 }
 
@@ -232,10 +237,11 @@ pub fn with_chain(test: impl FnOnce()) {
     with_timing(Timing::development(), test);
 }
 
-/// What was burnt, as the settlements tell it and as the test expects it beside them.
+/// What was burnt, as the settlements and frauds tell it and as the test expects it beside them.
 fn burnt() -> Balance {
     let settled = crate::Settlements::<Test>::iter_values().map(|settlement| settlement.burnt);
-    settled.sum::<Balance>() + BurntBeside::get()
+    let slashed = crate::Frauds::<Test>::iter_values().map(|fraud| fraud.slashed - fraud.reward);
+    settled.chain(slashed).sum::<Balance>() + BurntBeside::get()
 }
 
 pub fn check_invariants() {
@@ -443,53 +449,221 @@ pub fn w(id: ChallengeId, index: usize) -> Hash {
     secret(("w", id, number(id, index)))
 }
 
-pub fn topic(id: ChallengeId) -> Hash {
+/// An attempt by the rule of the primitives, as it is foreseen now.
+pub fn attempt(id: ChallengeId, number: u32) -> Attempt {
     let challenge = Challenges::<Test>::get(id).expect("it is there");
-    let keys: Vec<PublicKey> = challenge
-        .roster
-        .iter()
-        .map(|member| member.session_key)
+    let flipping = Performance::flipping(id, &challenge);
+    let flipping = flipping.unwrap_or_else(|_| panic!("the start hash is known"));
+    flipping.attempt(number).expect("there is such an attempt")
+}
+
+/// The topic of the first attempt.
+pub fn topic(id: ChallengeId) -> Hash {
+    topic_of(id, 0, u32::MAX)
+}
+
+/// The topic among these members of the start roster, by the formula of the design.
+pub fn topic_of(id: ChallengeId, attempt: u32, members: u32) -> Hash {
+    let challenge = Challenges::<Test>::get(id).expect("it is there");
+    let keys: Vec<PublicKey> = (0..challenge.roster.len())
+        .filter(|place| members & (1 << place) != 0)
+        .map(|place| challenge.roster[place].session_key)
         .collect();
     let start = StartHashes::<Test>::get(id).expect("the start hash is known");
-    coinflip_topic(&genesis_hash(), id, &start, 0, &keys)
+    coinflip_topic(&genesis_hash(), id, &start, attempt, &keys)
 }
 
 pub type Openings = BoundedVec<Opening, ConstU32<32>>;
 pub type Echoes = BoundedVec<Signature, ConstU32<32>>;
 
-/// The openings and echoes of an honest run.
+/// The commitment z of the member at this place of the start roster, in a topic.
+pub fn z(id: ChallengeId, place: usize, topic: &Hash) -> Hash {
+    commitment_z(
+        topic,
+        &public(&session_key(number(id, place))),
+        &w(id, place),
+        &public(&audit_key(id, place)),
+    )
+}
+
+/// The openings and echoes of an honest first attempt.
 pub fn anchor(id: ChallengeId) -> (Openings, Echoes) {
-    let challenge = Challenges::<Test>::get(id).expect("it is there");
-    let topic = topic(id);
+    anchor_among(id, &topic(id), u32::MAX)
+}
+
+/// The openings and echoes of an honest run among these members of the start roster.
+pub fn anchor_among(id: ChallengeId, topic: &Hash, members: u32) -> (Openings, Echoes) {
+    let count = Challenges::<Test>::get(id)
+        .expect("it is there")
+        .roster
+        .len();
+    let places: Vec<usize> = (0..count)
+        .filter(|place| members & (1 << place) != 0)
+        .collect();
     let mut openings = Vec::new();
     let mut commitments = Vec::new();
-    for (index, member) in challenge.roster.iter().enumerate() {
-        let number = number(id, index);
+    for &place in &places {
+        let number = number(id, place);
         let opening = Opening {
-            z: commitment_z(
-                &topic,
-                &member.session_key,
-                &w(id, index),
-                &public(&audit_key(id, index)),
-            ),
+            z: z(id, place, topic),
             salt: secret(("salt", id, number)),
             x: secret(("x", id, number)),
         };
-        let y = commitment_y(&topic, &member.session_key, &opening.salt, &opening.x);
+        let key = public(&session_key(number));
+        let y = commitment_y(topic, &key, &opening.salt, &opening.x);
         commitments.push((y, opening.z));
         openings.push(opening);
     }
-    let root = coinflip_root(&topic, &commitments);
-    let echoes: Vec<Signature> = (0..challenge.roster.len())
-        .map(|index| {
-            let key = session_key(number(id, index));
-            sign(&key, &echo_payload(&topic, &public(&key), &root))
+    let root = coinflip_root(topic, &commitments);
+    let echoes: Vec<Signature> = places
+        .iter()
+        .map(|&place| {
+            let key = session_key(number(id, place));
+            sign(&key, &echo_payload(topic, &public(&key), &root))
         })
         .collect();
     (
         openings.try_into().expect("it fits"),
         echoes.try_into().expect("it fits"),
     )
+}
+
+/// Anchors an honest run of an attempt, as the member at this place of the start roster.
+pub fn anchor_attempt(id: ChallengeId, number: u32, by: usize) -> DispatchResultWithPostInfo {
+    let attempt = attempt(id, number);
+    let (openings, echoes) = anchor_among(id, &attempt.topic, attempt.members);
+    Performance::anchor_flip(
+        RuntimeOrigin::signed(member(id, by)),
+        id,
+        number,
+        openings,
+        echoes,
+    )
+}
+
+// The fallback.
+
+/// Timing with room for three attempts, and blocks that take a while to be final.
+pub fn retrying() -> Timing {
+    Timing {
+        finality_ms: 1_000,
+        flip_ms: 30_000,
+        window_ms: 60_000,
+        ..Timing::development()
+    }
+}
+
+/// A challenge that nobody anchored, in block F.
+pub fn committing() -> ChallengeId {
+    let id = start();
+    until_commits(id);
+    id
+}
+
+/// Goes to block F of a challenge that nobody anchors.
+pub fn until_commits(id: ChallengeId) {
+    let challenge = Challenges::<Test>::get(id).expect("it is there");
+    until(challenge.flip_end_ms());
+}
+
+/// Commits to the fallback, as the member at this place of the start roster.
+pub fn commit(id: ChallengeId, place: usize) -> DispatchResultWithPostInfo {
+    let topic = Fallbacks::<Test>::get(id).map_or([0; 32], |fallback| fallback.topic);
+    Performance::commit_flip(
+        RuntimeOrigin::signed(member(id, place)),
+        id,
+        z(id, place, &topic),
+    )
+}
+
+/// Commits to the fallback, as the members at these places.
+pub fn commit_all(id: ChallengeId, places: impl IntoIterator<Item = usize>) {
+    for place in places {
+        assert_ok!(commit(id, place));
+    }
+}
+
+/// Goes from F to C at the normal pace of the development timing.
+pub fn until_commits_end() {
+    blocks(4);
+}
+
+/// A challenge whose fallback has given R, in block C; these members of five have committed.
+pub fn fallen_back(committed: &[usize]) -> ChallengeId {
+    let id = committing();
+    commit_all(id, committed.iter().copied());
+    until_commits_end();
+    id
+}
+
+// Evidence.
+
+/// The bytes of an envelope that this key signed.
+pub fn envelope(topic: &Hash, index: u16, body: &evidence::Body, by: &SigningKey) -> EnvelopeBytes {
+    let key = public(by);
+    let (kind, parts, payload) = match body {
+        evidence::Body::Commit { y, z } => (1, vec![*y, *z], commit_payload(topic, &key, y, z)),
+        evidence::Body::Echo(root) => (2, vec![*root], echo_payload(topic, &key, root)),
+        evidence::Body::Reveal { salt, x } => {
+            (3, vec![*salt, *x], reveal_payload(topic, &key, salt, x))
+        }
+    };
+    let mut bytes = vec![kind];
+    bytes.extend_from_slice(topic);
+    bytes.extend_from_slice(&index.to_le_bytes());
+    bytes.extend_from_slice(parts.as_flattened());
+    bytes.extend_from_slice(&sign(by, &payload));
+    bytes.try_into().expect("it fits")
+}
+
+/// Two roots signed in one attempt, by the member at this place of the start roster.
+pub fn equivocation(id: ChallengeId, number: u32, place: usize) -> Proof {
+    let attempt = attempt(id, number);
+    let index = index_of(attempt.members, place).expect("it takes part") as u16;
+    let key = session_key(crate::mock::number(id, place));
+    let echo = |root| envelope(&attempt.topic, index, &evidence::Body::Echo(root), &key);
+    Proof::Equivocation {
+        id,
+        attempt: number,
+        a: echo([1; 32]),
+        b: echo([0; 32]),
+    }
+}
+
+/// A reveal in the first attempt that does not open the commit, by the member at this place.
+pub fn bad_reveal(id: ChallengeId, place: usize) -> Proof {
+    let topic = topic(id);
+    let key = session_key(number(id, place));
+    let sealed = |body| envelope(&topic, place as u16, &body, &key);
+    Proof::BadReveal {
+        id,
+        attempt: 0,
+        commit: sealed(evidence::Body::Commit {
+            y: [5; 32],
+            z: [6; 32],
+        }),
+        reveal: sealed(evidence::Body::Reveal {
+            salt: [7; 32],
+            x: [8; 32],
+        }),
+    }
+}
+
+/// Reports a fraud as this account.
+pub fn report_fraud(by: u8, proof: Proof) -> DispatchResultWithPostInfo {
+    Performance::report_fraud(origin(by), alloc::boxed::Box::new(proof))
+}
+
+/// Expels the member at this place for an equivocation in the first attempt.
+pub fn expel(id: ChallengeId, place: usize) {
+    assert_ok!(report_fraud(STRANGER, equivocation(id, 0, place)));
+}
+
+/// What is held of the bond of the attestor at this place.
+pub fn bond(id: ChallengeId, place: usize) -> Balance {
+    pallet_providers::Providers::<Test>::get(Role::Attestor, member(id, place))
+        .expect("it is registered")
+        .bond
 }
 
 // The feed.
@@ -626,14 +800,15 @@ pub fn metrics(windowed: bool, base: u32) -> Metrics {
 /// What an honest attestor has after a session with an honest hoster.
 pub fn draft(id: ChallengeId, index: usize) -> Draft {
     let challenge = Challenges::<Test>::get(id).expect("it is there");
+    let flip = Flips::<Test>::get(id).expect("it is flipped");
     let opened = opened(id, index);
     let timing = challenge.timing;
     let moment = opened
         .moment(
             timing.schedule,
-            timing.window(challenge.t0),
-            index as u32,
-            challenge.roster.len() as u32,
+            timing.window(challenge.t0, flip.moments_from),
+            index_of(flip.active, index).expect("it is active") as u32,
+            flip.active.count_ones(),
         )
         .expect("there is a moment");
     let drawn = opened.drawn_chunks(VOUCHED, timing.chunks);
@@ -710,7 +885,8 @@ pub fn bind(outcome: Outcome, peers: Vec<PeerMetrics>, id: ChallengeId, index: u
         peers: peers.try_into().expect("it fits"),
     };
     let account = member(id, index);
-    let message = binding_message(&topic(id), account.as_ref(), &body);
+    let topic = Flips::<Test>::get(id).map_or_else(|| topic(id), |flip| flip.topic);
+    let message = binding_message(&topic, account.as_ref(), &body);
     Report {
         w: w(id, index),
         audit_key: public(&audit_key),

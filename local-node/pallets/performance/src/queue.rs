@@ -11,8 +11,9 @@ use pallet_providers::AttestorPool;
 
 use crate::{
     types::{BlockNumber, Challenge, ChallengeId, Clock, Deadline, Place, Stage},
-    Agenda, Challenges, Config, CurrentTiming, Event, Flips, History, Pallet, Queue, Reports,
-    Rooms, Running, Settlements, StartHashes, Started, Tallies, VerifiedHeads, Waiting, WeightInfo,
+    Agenda, Challenges, CommitEnds, Config, CurrentTiming, Event, Expulsions, Fallbacks, Flips,
+    Frauds, History, Pallet, Queue, Reports, Rooms, Running, Settlements, StartHashes, Started,
+    Tallies, VerifiedHeads, Waiting, WeightInfo,
 };
 
 /// A block counts as one with room when less than this part of it was used.
@@ -23,6 +24,9 @@ const CLOSING_DELAY: u32 = 10;
 
 /// At most so many times `grace_blocks` blocks are waited for, with room or not.
 const PATIENCE: u32 = 4;
+
+/// So many frauds of a challenge are removed at once.
+const MAX_PRUNED_FRAUDS: usize = 64;
 
 impl<T: Config> Pallet<T> {
     /// The number of this block.
@@ -150,7 +154,10 @@ impl<T: Config> Pallet<T> {
             return;
         };
         match challenge.stage {
-            Stage::Flip => Self::settle_void(id, challenge),
+            Stage::Flip => Self::open_commits(id, challenge),
+            Stage::Commit { since, opened_ms } => {
+                Self::end_commits(id, challenge, since, opened_ms)
+            }
             Stage::Audit => {
                 Self::open_reports(id, challenge);
             }
@@ -178,13 +185,21 @@ impl<T: Config> Pallet<T> {
         challenge
     }
 
-    /// The places of a challenge in the agenda, which follow from its stage.
+    /// The places of a challenge in the agenda, which follow from its stage; in phase Commit also
+    /// from what is seen of the end of commits.
     pub(crate) fn places(
         id: ChallengeId,
         challenge: &Challenge<T::AccountId>,
     ) -> alloc::vec::Vec<(Clock, Place)> {
         match challenge.stage {
             Stage::Flip => alloc::vec![(Clock::Time, Place::new(challenge.flip_end_ms(), id))],
+            Stage::Commit { opened_ms, .. } => match CommitEnds::<T>::get(id) {
+                Some(end) => alloc::vec![(Clock::Blocks, Place::new(end.due.into(), id))],
+                None => {
+                    let end = opened_ms.saturating_add(challenge.timing.commit_ms);
+                    alloc::vec![(Clock::Time, Place::new(end, id))]
+                }
+            },
             Stage::Audit => alloc::vec![(Clock::Time, Place::new(challenge.end_ms(), id))],
             Stage::Report { deadline, .. } => {
                 let delay = challenge.timing.grace_blocks / CLOSING_DELAY;
@@ -209,15 +224,29 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    /// Removes a challenge's places from the agenda; before its stage changes.
+    /// Removes a challenge's places from the agenda, and what only they follow from; before its
+    /// stage changes.
     pub(crate) fn take_off_agenda(id: ChallengeId, challenge: &Challenge<T::AccountId>) {
         for (clock, place) in Self::places(id, challenge) {
             Agenda::<T>::remove(clock, place);
         }
+        if let Stage::Commit { .. } = challenge.stage {
+            CommitEnds::<T>::remove(id);
+        }
     }
 
-    /// Removes all that is kept of a closed challenge.
+    /// Removes all that is kept of a closed challenge. Its frauds go first, a bounded number at a
+    /// time; while some are left, it stays the next that is due.
     fn prune(id: ChallengeId, challenge: &Challenge<T::AccountId>) {
+        let evidence: alloc::vec::Vec<Hash> = Frauds::<T>::iter_key_prefix(id)
+            .take(MAX_PRUNED_FRAUDS)
+            .collect();
+        for one in &evidence {
+            Frauds::<T>::remove(id, one);
+        }
+        if evidence.len() == MAX_PRUNED_FRAUDS {
+            return;
+        }
         Self::take_off_agenda(id, challenge);
         for member in &challenge.roster {
             Reports::<T>::remove(id, &member.account);
@@ -225,6 +254,8 @@ impl<T: Config> Pallet<T> {
         Challenges::<T>::remove(id);
         StartHashes::<T>::remove(id);
         Flips::<T>::remove(id);
+        Fallbacks::<T>::remove(id);
+        Expulsions::<T>::remove(id);
         Tallies::<T>::remove(id);
         Settlements::<T>::remove(id);
         Self::deposit_event(Event::ChallengePruned { id });

@@ -1,6 +1,7 @@
 //! Taking reports (challenge.md §4).
 
 use datdot_primitives::{
+    attempts::index_of,
     draws::Opened,
     head::Head,
     multiproof::MultiproofError,
@@ -31,11 +32,14 @@ impl<T: Config> Pallet<T> {
         ensure!(!tally.has(index), Error::<T>::AlreadyReported);
 
         let flip = Flips::<T>::get(id)
-            .defensive_proof("reports are taken of what was anchored")
+            .defensive_proof("reports are taken of what was flipped")
             .ok_or(Error::<T>::ReportsNotOpen)?;
+        let place = index_of(flip.active, index).ok_or(Error::<T>::NotActive)?;
         let hosting = challenge.hosting;
         let heads = VerifiedHeads::<T>::get(hosting);
-        let expected = expected(&challenge, &flip, index);
+        let expected = expected(&challenge, &flip, index, place)
+            .defensive_proof("a flip has one commitment per active member")
+            .ok_or(Error::<T>::NotActive)?;
         let checked =
             check(report, &expected, |head| heads.contains(head)).map_err(Error::<T>::from)?;
         if let Some(head) = checked.head {
@@ -53,7 +57,7 @@ impl<T: Config> Pallet<T> {
         Reports::<T>::insert(id, who, record);
 
         let mut weight = T::WeightInfo::submit_report(bytes);
-        if tally.reports() as usize == challenge.roster.len() {
+        if tally.reports() == flip.active.count_ones() {
             Self::settle(id, challenge, None);
             weight.saturating_accrue(T::WeightInfo::settle());
         }
@@ -70,7 +74,7 @@ impl<T: Config> Pallet<T> {
             Stage::Audit if Self::now() >= challenge.end_ms() => {
                 Ok(Self::open_reports(id, challenge))
             }
-            Stage::Flip | Stage::Audit => Err(Error::ReportsNotOpen),
+            Stage::Flip | Stage::Commit { .. } | Stage::Audit => Err(Error::ReportsNotOpen),
             Stage::Report { deadline, .. }
                 if !deadline.has_passed(Rooms::<T>::get(), Self::block()) =>
             {
@@ -152,25 +156,26 @@ impl Tally {
     }
 }
 
-/// What the checks of a report by the member at `index` need to know. All drawn attestors are
-/// active, as the anchored attempt is the first.
+/// What the checks of a report by the member at `index` of the start roster, the one at `place`
+/// among the active, need to know.
 fn expected<AccountId: AsRef<[u8; 32]>>(
     challenge: &Challenge<AccountId>,
     flip: &Flip,
     index: usize,
-) -> Expected {
-    let member = &challenge.roster[index];
+    place: usize,
+) -> Option<Expected> {
+    let member = challenge.roster.get(index)?;
     let timing = &challenge.timing;
-    Expected {
+    Some(Expected {
         topic: flip.topic,
         result: flip.randomness,
         account: *member.account.as_ref(),
         session_key: member.session_key,
-        z: flip.commitments[index],
+        z: *flip.commitments.get(place)?,
         members: challenge.roster.len() as u32,
         member: index as u32,
-        active: flip.commitments.len() as u32,
-        place: index as u32,
+        active: flip.active.count_ones(),
+        place: place as u32,
         hoster: challenge.noise_key,
         feed: challenge.feed,
         fork: challenge.fork,
@@ -178,9 +183,9 @@ fn expected<AccountId: AsRef<[u8; 32]>>(
         chunks: timing.chunks,
         proved: timing.proved,
         schedule: timing.schedule,
-        window: timing.window(challenge.t0),
+        window: timing.window(challenge.t0, flip.moments_from),
         clock_tolerance_ms: timing.clock_tolerance_ms,
-    }
+    })
 }
 
 /// What is kept of a receipt and its metrics.

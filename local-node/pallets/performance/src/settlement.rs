@@ -1,7 +1,7 @@
 //! Who gets what for a challenge (challenge.md §6).
 
 use alloc::vec::Vec;
-use datdot_primitives::report::Metrics;
+use datdot_primitives::{attempts::bit, report::Metrics};
 use frame::{
     prelude::*,
     traits::{fungible::Balanced, Imbalance},
@@ -14,8 +14,8 @@ use crate::{
         median, Absence, Balance, Challenge, ChallengeId, HistoryEntry, Medians, Payment,
         PaymentKind, Payments, PerMember, ReportedOutcome, Settlement, Stage, Tally, Verdict,
     },
-    Challenges, Config, CreditOf, Error, Event, History, Pallet, Reports, Rooms, Running,
-    Settlements, Tallies,
+    Challenges, Config, CreditOf, Error, Event, Fallbacks, Flips, History, Pallet, Reports, Rooms,
+    Running, Settlements, Tallies,
 };
 
 /// Of an absence fee, one part in so many is burnt.
@@ -44,7 +44,7 @@ impl<T: Config> Pallet<T> {
                 Ok(())
             }
             Stage::Closed { .. } => Err(Error::<T>::AlreadyClosed.into()),
-            Stage::Flip | Stage::Audit | Stage::Report { .. } => {
+            Stage::Flip | Stage::Commit { .. } | Stage::Audit | Stage::Report { .. } => {
                 Err(Error::<T>::NotClosable.into())
             }
         }
@@ -58,7 +58,11 @@ impl<T: Config> Pallet<T> {
         closer: Option<T::AccountId>,
     ) {
         let tally = Tallies::<T>::get(id);
-        let active = challenge.roster.len() as u32;
+        let members = Flips::<T>::get(id)
+            .defensive_proof("only what was flipped is reported on")
+            .map_or(0, |flip| flip.active);
+        let active = members.count_ones();
+        let expelled = Self::expelled(id);
         let outcome = outcome(&tally, active);
         let medians =
             medians(Reports::<T>::iter_prefix_values(id).filter_map(
@@ -69,10 +73,13 @@ impl<T: Config> Pallet<T> {
             ));
         let mut paid = Payments::default();
         let forfeited = Self::reward_hoster(&challenge, outcome, &tally, active, &mut paid);
-        for member in &challenge.roster {
+        for (index, member) in challenge.roster.iter().enumerate() {
             let Some(record) = Reports::<T>::get(id, &member.account) else {
                 continue;
             };
+            if expelled & bit(index) != 0 {
+                continue;
+            }
             let amount = match (record.outcome, outcome) {
                 (ReportedOutcome::Served(_), _) => challenge.terms.attestor_reward,
                 (ReportedOutcome::Failed { .. }, Verdict::Failed) => {
@@ -88,7 +95,10 @@ impl<T: Config> Pallet<T> {
                 &mut paid,
             );
         }
-        let (absent, fees) = Self::charge_absent(&challenge, &tally, closer, &mut paid);
+        // A fallback's roster includes who did not commit, and all that are active in it.
+        let expected = Fallbacks::<T>::get(id).map_or(members, |fallback| fallback.roster);
+        let missing = expected & !tally.reported;
+        let (absent, fees) = Self::charge_absent(&challenge, missing, closer, &mut paid);
         let settlement = Settlement {
             outcome,
             active,
@@ -101,25 +111,27 @@ impl<T: Config> Pallet<T> {
             to_escrow: fees.to_escrow,
             forfeited,
         };
-        Self::close(id, challenge, settlement, |index| !tally.has(index));
+        Self::close(id, challenge, settlement, missing);
     }
 
-    /// Settles a challenge of which no coinflip was anchored in time. Nobody is paid; and as
-    /// nothing tells who was absent, nobody pays.
-    pub(crate) fn settle_void(id: ChallengeId, challenge: Challenge<T::AccountId>) {
+    /// Settles a challenge without shared randomness. Nobody is paid; who is in `missing`, bit i
+    /// for place i of the roster, was to commit and did not, and pays for that.
+    pub(crate) fn settle_void(id: ChallengeId, challenge: Challenge<T::AccountId>, missing: u32) {
+        let mut paid = Payments::default();
+        let (absent, fees) = Self::charge_absent(&challenge, missing, None, &mut paid);
         let settlement = Settlement {
             outcome: Verdict::Void,
             active: 0,
             served: 0,
             failed: 0,
             medians: Medians::default(),
-            paid: Payments::default(),
-            absent: PerMember::default(),
-            burnt: 0,
-            to_escrow: 0,
+            paid,
+            absent,
+            burnt: fees.burnt,
+            to_escrow: fees.to_escrow,
             forfeited: 0,
         };
-        Self::close(id, challenge, settlement, |_| false);
+        Self::close(id, challenge, settlement, missing);
     }
 
     /// Pays the hoster of a challenge that passed; what it did not earn.
@@ -170,10 +182,10 @@ impl<T: Config> Pallet<T> {
         note(paid, to, kind, amount);
     }
 
-    /// Takes the absence fee from each member that did not report, and divides it.
+    /// Takes the absence fee from each member whose bit is set in `missing`, and divides it.
     fn charge_absent(
         challenge: &Challenge<T::AccountId>,
-        tally: &Tally,
+        missing: u32,
         closer: Option<T::AccountId>,
         paid: &mut Payments<T::AccountId>,
     ) -> (PerMember<Absence<T::AccountId>>, Fees) {
@@ -181,7 +193,7 @@ impl<T: Config> Pallet<T> {
         let mut absent = PerMember::default();
         let mut reward = CreditOf::<T>::zero();
         for (index, member) in challenge.roster.iter().enumerate() {
-            if tally.has(index) {
+            if missing & bit(index) == 0 {
                 continue;
             }
             let credit = T::Attestors::slash(&member.account, T::AbsenceFee::get());
@@ -217,12 +229,13 @@ impl<T: Config> Pallet<T> {
         (absent, fees)
     }
 
-    /// Closes a challenge: it is pruned later, its roster is free, its hosting goes on.
+    /// Closes a challenge: it is pruned later, its roster is free, its hosting goes on. `missing`:
+    /// who was absent, bit i for place i of the roster.
     fn close(
         id: ChallengeId,
         mut challenge: Challenge<T::AccountId>,
         settlement: Settlement<T::AccountId>,
-        was_absent: impl Fn(usize) -> bool,
+        missing: u32,
     ) {
         let hosting = challenge.hosting;
         Self::take_off_agenda(id, &challenge);
@@ -232,7 +245,7 @@ impl<T: Config> Pallet<T> {
         };
         Self::put_on_agenda(id, &challenge);
         for (index, member) in challenge.roster.iter().enumerate() {
-            T::Attestors::leave(&member.account, was_absent(index));
+            T::Attestors::leave(&member.account, missing & bit(index) != 0);
         }
         Challenges::<T>::insert(id, challenge);
         Running::<T>::remove(hosting);

@@ -2,7 +2,10 @@
 //! (challenge.md §2.2).
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
-use datdot_primitives::draws::{Schedule, Window, MAX_ATTESTORS, MAX_CHUNKS};
+use datdot_primitives::{
+    attempts::Durations,
+    draws::{Schedule, Window, MAX_ATTESTORS, MAX_CHUNKS},
+};
 use frame::prelude::{Debug, TypeInfo};
 use serde::{Deserialize, Serialize};
 
@@ -220,13 +223,38 @@ impl Timing {
         Ok(())
     }
 
-    /// When the attestors of a challenge that started at `t0` and was anchored audit (challenge.md
-    /// §3.1).
-    pub const fn window(&self, t0: u64) -> Window {
-        let offset = self.flip_ms + 2 * self.block_ms;
+    /// Tlo of a challenge that started at `t0` and was anchored (challenge.md §3.1).
+    pub const fn moments_from(&self, t0: u64) -> u64 {
+        t0.saturating_add(self.flip_ms)
+            .saturating_add(2 * self.block_ms)
+    }
+
+    /// Tlo of a challenge whose R was fixed by the fallback in a block with this timestamp
+    /// (challenge.md §3.1).
+    pub const fn moments_from_fallback(&self, fixed_ms: u64) -> u64 {
+        fixed_ms.saturating_add(2 * self.block_ms)
+    }
+
+    /// When the attestors of a challenge that started at `t0` audit, if their moments begin at
+    /// `moments_from` (challenge.md §3.1).
+    pub const fn window(&self, t0: u64, moments_from: u64) -> Window {
+        let end = t0
+            .saturating_add(self.window_ms)
+            .saturating_sub(self.tail_ms);
         Window {
-            start: t0 + offset,
-            width: self.window_ms - self.tail_ms - offset,
+            start: moments_from,
+            width: end.saturating_sub(moments_from),
+        }
+    }
+
+    /// The durations that the coinflip's attempts follow from.
+    pub const fn durations(&self) -> Durations {
+        Durations {
+            block_ms: self.block_ms,
+            join_ms: self.join_ms,
+            delta_ms: self.delta_ms,
+            finality_ms: self.finality_ms,
+            flip_ms: self.flip_ms,
         }
     }
 }

@@ -4,12 +4,19 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
+use datdot_primitives::{
+    attempts::{bit, mask},
+    coinflip::{fallback as fallback_of, FALLBACK_ATTEMPT},
+};
 use frame::{deps::sp_runtime::TryRuntimeError, prelude::*};
 
 use crate::{
-    types::{Balance, Challenge, ChallengeId, PaymentKind, ReportedOutcome, Stage, Tally, Verdict},
-    Agenda, Challenges, Config, CurrentTiming, Flips, NextId, Pallet, Queue, Reports, Running,
-    Settlements, Tallies, Waiting,
+    types::{
+        Balance, Challenge, ChallengeId, Fallback, Flip, PaymentKind, ReportedOutcome, Stage,
+        Tally, Verdict,
+    },
+    Agenda, Challenges, CommitEnds, Config, CurrentTiming, Expulsions, Fallbacks, Flips, Frauds,
+    NextId, Pallet, Queue, Reports, Running, Settlements, StartHashes, Tallies, Waiting,
 };
 
 impl<T: Config> Pallet<T> {
@@ -40,6 +47,7 @@ impl<T: Config> Pallet<T> {
             open == Running::<T>::iter().collect(),
             "Running is not the open challenges"
         );
+        Self::check_no_orphans()?;
         let agenda: BTreeSet<Vec<u8>> = Agenda::<T>::iter_keys()
             .map(|(clock, place)| (clock, place).encode())
             .collect();
@@ -59,6 +67,28 @@ impl<T: Config> Pallet<T> {
                 .iter()
                 .all(|(_, hosting)| !open.contains_key(hosting)),
             "a hosting with an open challenge waits"
+        );
+        Ok(())
+    }
+
+    /// Nothing is kept of a challenge that was removed.
+    fn check_no_orphans() -> Result<(), TryRuntimeError> {
+        let kept = [
+            Flips::<T>::iter_keys().collect::<Vec<_>>(),
+            Fallbacks::<T>::iter_keys().collect(),
+            CommitEnds::<T>::iter_keys().collect(),
+            Expulsions::<T>::iter_keys().collect(),
+            Frauds::<T>::iter_keys().map(|(id, _)| id).collect(),
+            Tallies::<T>::iter_keys().collect(),
+            Reports::<T>::iter_keys().map(|(id, _)| id).collect(),
+            Settlements::<T>::iter_keys().collect(),
+            StartHashes::<T>::iter_keys().collect(),
+        ];
+        ensure!(
+            kept.into_iter()
+                .flatten()
+                .all(Challenges::<T>::contains_key),
+            "something is left of a challenge that was removed"
         );
         Ok(())
     }
@@ -84,22 +114,8 @@ impl<T: Config> Pallet<T> {
             }),
             "hoster or sponsor is in the roster"
         );
-        let flip = Flips::<T>::get(id);
-        let is_void = matches!(
-            challenge.stage,
-            Stage::Closed {
-                outcome: Verdict::Void,
-                ..
-            }
-        );
-        ensure!(
-            flip.is_some() != (challenge.stage == Stage::Flip || is_void),
-            "a challenge is past the flip without one, or has one too early"
-        );
-        ensure!(
-            flip.is_none_or(|flip| flip.commitments.len() == roster.len()),
-            "a flip has not one commitment per member"
-        );
+        Self::check_flip(id, challenge)?;
+        Self::check_frauds(id, challenge)?;
         ensure!(
             Self::count(id, challenge) == Tallies::<T>::get(id),
             "a tally is wrong"
@@ -114,6 +130,176 @@ impl<T: Config> Pallet<T> {
                 Ok(())
             }
         }
+    }
+
+    /// The flip and the fallback agree with the stage, with each other, and with the rules.
+    fn check_flip(
+        id: ChallengeId,
+        challenge: &Challenge<T::AccountId>,
+    ) -> Result<(), TryRuntimeError> {
+        let flip = Flips::<T>::get(id);
+        let fallback = Fallbacks::<T>::get(id);
+        let in_commit = matches!(challenge.stage, Stage::Commit { .. });
+        let is_void = matches!(
+            challenge.stage,
+            Stage::Closed {
+                outcome: Verdict::Void,
+                ..
+            }
+        );
+        ensure!(
+            flip.is_some() != (challenge.stage == Stage::Flip || in_commit || is_void),
+            "a challenge is past the flip without one, or has one too early"
+        );
+        ensure!(
+            !in_commit || fallback.is_some(),
+            "commits are taken to no fallback"
+        );
+        ensure!(
+            in_commit || !CommitEnds::<T>::contains_key(id),
+            "the end of commits is awaited in another phase"
+        );
+        if let Some(fallback) = &fallback {
+            ensure!(
+                in_commit || is_void || flip.as_ref().is_some_and(|flip| flip.by.is_none()),
+                "a fallback of what was anchored"
+            );
+            Self::check_fallback(id, challenge, fallback)?;
+        }
+        let Some(flip) = flip else {
+            return Ok(());
+        };
+        let everybody = mask(challenge.roster.len());
+        ensure!(
+            flip.active & !everybody == 0 && flip.late & !everybody == 0,
+            "somebody in a flip is not in the roster"
+        );
+        ensure!(
+            flip.active.count_ones() >= challenge.timing.min_active,
+            "too few are active"
+        );
+        ensure!(
+            flip.commitments.len() as u32 == flip.active.count_ones(),
+            "a flip has not one commitment per active member"
+        );
+        match flip.by {
+            Some(place) => {
+                let attempt = Self::attempt(id, challenge, flip.attempt)
+                    .map_err(|_| "an attempt was anchored that does not exist")?;
+                ensure!(
+                    (attempt.topic, attempt.members) == (flip.topic, flip.active),
+                    "an anchored flip is not that of its attempt"
+                );
+                ensure!(
+                    usize::from(place) < challenge.roster.len() && flip.chain_randomness.is_none(),
+                    "a flip was not anchored by a member"
+                );
+                ensure!(
+                    flip.moments_from == challenge.timing.moments_from(challenge.t0),
+                    "the moments after an anchor begin at another time"
+                );
+            }
+            None => Self::check_fallen_back(&flip, fallback)?,
+        }
+        Ok(())
+    }
+
+    /// A fallback's roster and topic are the rule's, and its commits are of members of it.
+    fn check_fallback(
+        id: ChallengeId,
+        challenge: &Challenge<T::AccountId>,
+        fallback: &Fallback,
+    ) -> Result<(), TryRuntimeError> {
+        let outside = !mask(challenge.roster.len());
+        ensure!(
+            fallback.roster & outside == 0,
+            "somebody in a fallback is not in the roster"
+        );
+        let topic = Self::flipping(id, challenge)
+            .map_err(|_| "a fallback of a challenge without start hash")?
+            .topic(FALLBACK_ATTEMPT, fallback.roster);
+        ensure!(
+            fallback.topic == topic,
+            "a fallback's topic is not its roster's"
+        );
+        ensure!(
+            fallback.committed() & !fallback.roster == 0,
+            "somebody committed who is not in the fallback"
+        );
+        ensure!(
+            fallback
+                .commits
+                .windows(2)
+                .all(|pair| pair[0].place < pair[1].place),
+            "commits do not ascend"
+        );
+        Ok(())
+    }
+
+    /// A flip that was not anchored follows from the fallback and the chain's randomness.
+    fn check_fallen_back(flip: &Flip, fallback: Option<Fallback>) -> Result<(), TryRuntimeError> {
+        let of = fallback.ok_or("a flip that nobody anchored has no fallback")?;
+        let commitments: Vec<_> = of.commits.iter().map(|commit| commit.z).collect();
+        let randomness = flip
+            .chain_randomness
+            .ok_or("a fallback without the chain's randomness")?;
+        let fixed = fallback_of(&of.topic, &commitments, &randomness);
+        ensure!(
+            (flip.attempt, flip.topic, flip.active) == (FALLBACK_ATTEMPT, of.topic, of.committed())
+                && flip.commitments.to_vec() == commitments,
+            "a flip is not that of its fallback"
+        );
+        ensure!(
+            (flip.root, flip.randomness) == (fixed.root, fixed.result),
+            "R of a fallback does not follow from it"
+        );
+        ensure!(
+            flip.late == 0,
+            "somebody was late with an anchor for a fallback"
+        );
+        Ok(())
+    }
+
+    /// Who is expelled has a fraud, and the other way round; half of a slash at most is a reward.
+    fn check_frauds(
+        id: ChallengeId,
+        challenge: &Challenge<T::AccountId>,
+    ) -> Result<(), TryRuntimeError> {
+        let expulsions = Expulsions::<T>::get(id);
+        ensure!(
+            Self::expelled(id).count_ones() as usize == expulsions.len(),
+            "a member was expelled twice"
+        );
+        ensure!(
+            expulsions
+                .windows(2)
+                .all(|pair| pair[0].timestamp_ms <= pair[1].timestamp_ms
+                    && pair[0].block <= pair[1].block),
+            "expulsions are not in order of time"
+        );
+        let mut offenders = 0;
+        for fraud in Frauds::<T>::iter_prefix_values(id) {
+            let place = challenge
+                .index_of(&fraud.offender)
+                .ok_or("an offender is not in the roster")?;
+            offenders |= bit(place);
+            ensure!(
+                fraud.reward <= fraud.slashed / 2,
+                "a reporter got more than half of a slash"
+            );
+        }
+        // Frauds are pruned before the rest.
+        let pruning = matches!(
+            challenge.stage,
+            Stage::Closed { at, .. }
+                if Self::block() >= at.saturating_add(T::UnbondingBlocks::get())
+        );
+        let expelled = Self::expelled(id);
+        ensure!(
+            offenders == expelled || (pruning && offenders & !expelled == 0),
+            "the expelled are not the offenders"
+        );
+        Ok(())
     }
 
     /// The tally that follows from the stored reports.
@@ -166,9 +352,32 @@ impl<T: Config> Pallet<T> {
             paid(PaymentKind::Report) <= most,
             "the attestors got more than their rewards"
         );
+        let flip = Flips::<T>::get(id).map_or(0, |flip| flip.active);
         ensure!(
-            settlement.absent.len() as u32 + settlement.served + settlement.failed
-                == settlement.active,
+            settlement.active == flip.count_ones(),
+            "the active of a settlement are not those of its flip"
+        );
+        ensure!(
+            settlement.served + settlement.failed == Tallies::<T>::get(id).reports(),
+            "a settlement has other reports than the tally"
+        );
+        let absent = settlement
+            .absent
+            .iter()
+            .map(|absence| challenge.index_of(&absence.account).map_or(0, bit))
+            .fold(0, |places, place| places | place);
+        let fallback = Fallbacks::<T>::get(id).map(|fallback| fallback.roster);
+        let expected = fallback.unwrap_or(flip) & !Tallies::<T>::get(id).reported;
+        let missing = match (outcome, Fallbacks::<T>::get(id)) {
+            // Nobody is to blame but who did not commit, and not even they for a slow chain.
+            (Verdict::Void, Some(fallback)) if absent != 0 => {
+                fallback.roster & !fallback.committed()
+            }
+            (Verdict::Void, _) => 0,
+            _ => expected,
+        };
+        ensure!(
+            absent == missing && absent.count_ones() as usize == settlement.absent.len(),
             "somebody was neither absent nor reported, or both"
         );
         Ok(())

@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use datdot_primitives::{
+    attempts::bit,
     draws::MAX_ATTESTORS,
+    evidence::FraudKind,
     head::{Feed, Head},
     report::{Metrics, PeerMetrics, Reason, MAX_PEERS},
     Hash, PublicKey,
@@ -113,6 +115,14 @@ pub enum Verdict {
 pub enum Stage {
     /// The coinflip runs, from the start until an anchor or T0 + flip_ms.
     Flip,
+    /// Nothing was anchored: commits to the fallback's flip are taken, then its randomness is
+    /// awaited.
+    Commit {
+        /// F: the block that fixed roster and topic.
+        since: BlockNumber,
+        /// The timestamp of F.
+        opened_ms: u64,
+    },
     /// Attestors audit at their moments, until T0 + window_ms.
     Audit,
     /// Reports are taken.
@@ -177,7 +187,7 @@ impl<AccountId: PartialEq> Challenge<AccountId> {
         self.t0 + self.timing.flip_ms
     }
 
-    /// The place of an account in the roster.
+    /// The place of an account in the start roster.
     pub fn index_of(&self, account: &AccountId) -> Option<usize> {
         self.roster
             .iter()
@@ -190,27 +200,137 @@ impl<AccountId: PartialEq> Challenge<AccountId> {
     }
 }
 
-/// The anchored coinflip of a challenge.
+/// The coinflip that gave R, anchored or fallen back.
 #[derive(
     Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct Flip {
-    /// Which attempt; 0, as retries do not exist yet.
+    /// Which attempt; 2^31 for the fallback.
     pub attempt: u32,
     /// The run's topic.
     pub topic: Hash,
-    /// What all echoes signed.
+    /// What all echoes signed; of a fallback, the root over the z of the active.
     pub root: Hash,
     /// R: the shared randomness.
     pub randomness: Hash,
+    /// Who audits. Bit i: the member at place i of the start roster.
+    pub active: u32,
     /// Each active member's z, in roster order.
     pub commitments: PerMember<Hash>,
-    /// The block in which it was anchored.
+    /// Tlo: no audit begins before this timestamp.
+    pub moments_from: u64,
+    /// The block in which R was fixed.
     pub block: BlockNumber,
-    /// The place in the roster of the member who anchored it.
-    pub by: u8,
-    /// Members who came late with an anchor of their own, free of charge: bit i for index i.
+    /// The place in the start roster of the member who anchored it; nobody did for a fallback.
+    pub by: Option<u8>,
+    /// The chain's randomness that is part of R; of a fallback only.
+    pub chain_randomness: Option<Hash>,
+    /// Members who came late with an anchor of their own, free of charge: bit i for place i.
     pub late: u32,
+}
+
+/// A member that was expelled, once per member however many frauds are proven.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct Expulsion {
+    /// Its place in the start roster.
+    pub place: u8,
+    /// The timestamp of the block that took the proof: attempts that begin long enough after it
+    /// are without the member.
+    pub timestamp_ms: u64,
+    /// That block.
+    pub block: BlockNumber,
+}
+
+/// A commit to the fallback.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct FallbackCommit {
+    /// Whose: the place in the start roster.
+    pub place: u8,
+    /// The commitment to w and the audit key.
+    pub z: Hash,
+}
+
+/// The flip on the chain, for what nobody anchored (coinflip.md §5).
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Fallback {
+    /// Its topic.
+    pub topic: Hash,
+    /// Who may commit: the members not expelled before F. Bit i for place i of the start roster.
+    pub roster: u32,
+    /// Who did, ascending by place.
+    pub commits: PerMember<FallbackCommit>,
+}
+
+impl Fallback {
+    /// Who has committed: bit i for place i.
+    pub fn committed(&self) -> u32 {
+        self.commits
+            .iter()
+            .fold(0, |members, commit| members | bit(commit.place.into()))
+    }
+}
+
+/// How far the end of a fallback's commits is seen.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct CommitEnd {
+    /// The block in which to look again.
+    pub due: BlockNumber,
+    /// C: commits have ended in this block, and R waits for the chain's randomness.
+    pub reached: Option<BlockNumber>,
+}
+
+/// A proven fraud.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Fraud<AccountId> {
+    /// Whose.
+    pub offender: AccountId,
+    /// Which.
+    pub proof: FraudKind,
+    /// Who reported it.
+    pub reporter: AccountId,
+    /// In which block.
+    pub block: BlockNumber,
+    /// What it cost the offender.
+    pub slashed: Balance,
+    /// What of that the reporter got; the rest was burnt.
+    pub reward: Balance,
 }
 
 /// Who has reported, and what.
@@ -436,7 +556,7 @@ pub struct Absence<AccountId> {
 pub struct Settlement<AccountId> {
     /// The outcome.
     pub outcome: Verdict,
-    /// X': the active attestors.
+    /// X': how many attestors were active; none in a Void challenge.
     pub active: u32,
     /// How many of them were served.
     pub served: u32,
@@ -446,7 +566,7 @@ pub struct Settlement<AccountId> {
     pub medians: Medians,
     /// Who was paid.
     pub paid: Payments<AccountId>,
-    /// Who was absent.
+    /// Who was absent: active and without report, or in the fallback's roster and without commit.
     pub absent: PerMember<Absence<AccountId>>,
     /// What of the absence fees was burnt.
     pub burnt: Balance,
@@ -470,11 +590,11 @@ pub struct Settlement<AccountId> {
     TypeInfo,
 )]
 pub enum Clock {
-    /// Milliseconds since 1970: ends of the flip and of the window.
+    /// Milliseconds since 1970: ends of the flip, of commits and of the window.
     Time,
     /// Blocks with room since genesis: closing.
     Rooms,
-    /// Blocks: closing at the latest, and pruning.
+    /// Blocks: the end of commits and their randomness, closing at the latest, and pruning.
     Blocks,
 }
 

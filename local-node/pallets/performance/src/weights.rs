@@ -10,6 +10,10 @@ pub trait WeightInfo {
     fn anchor_flip(members: u32) -> Weight;
     /// `anchor_flip` after another member's.
     fn anchor_flip_late() -> Weight;
+    /// `commit_flip`.
+    fn commit_flip() -> Weight;
+    /// `report_fraud`, of an attempt with a full roster.
+    fn report_fraud() -> Weight;
     /// `submit_report` that does not settle the challenge, of `bytes`.
     fn submit_report(bytes: u32) -> Weight;
     /// The settlement of a challenge with a full roster.
@@ -40,11 +44,21 @@ impl<T: frame_system::Config> WeightInfo for Conservative<T> {
     }
 
     fn anchor_flip(members: u32) -> Weight {
-        micros(100 + 120 * u64::from(members)).saturating_add(T::DbWeight::get().reads_writes(5, 3))
+        // The attempts before it: a topic and a draw each.
+        micros(300 + 120 * u64::from(members)).saturating_add(T::DbWeight::get().reads_writes(8, 5))
     }
 
     fn anchor_flip_late() -> Weight {
         micros(50).saturating_add(T::DbWeight::get().reads_writes(3, 1))
+    }
+
+    fn commit_flip() -> Weight {
+        micros(60).saturating_add(T::DbWeight::get().reads_writes(5, 1))
+    }
+
+    fn report_fraud() -> Weight {
+        // Two signatures; bond, pool and both accounts.
+        micros(700).saturating_add(T::DbWeight::get().reads_writes(20, 16))
     }
 
     fn submit_report(bytes: u32) -> Weight {
@@ -53,7 +67,7 @@ impl<T: frame_system::Config> WeightInfo for Conservative<T> {
 
     fn settle() -> Weight {
         // Per member: a report read, a payment, the engagement ended.
-        micros(2_500).saturating_add(T::DbWeight::get().reads_writes(20 + 6 * 32, 20 + 6 * 32))
+        micros(2_500).saturating_add(T::DbWeight::get().reads_writes(24 + 6 * 32, 20 + 6 * 32))
     }
 
     fn on_initialize(started: u32) -> Weight {
@@ -74,7 +88,8 @@ impl<T: frame_system::Config> WeightInfo for Conservative<T> {
     }
 
     fn prune() -> Weight {
-        micros(500).saturating_add(T::DbWeight::get().reads_writes(40, 40))
+        // Per member a report; and one lot of frauds.
+        micros(800).saturating_add(T::DbWeight::get().reads_writes(45 + 64, 45 + 64))
     }
 }
 
@@ -87,6 +102,12 @@ impl WeightInfo for () {
     }
     fn anchor_flip_late() -> Weight {
         micros(50)
+    }
+    fn commit_flip() -> Weight {
+        micros(60)
+    }
+    fn report_fraud() -> Weight {
+        micros(700)
     }
     fn submit_report(_: u32) -> Weight {
         micros(2_500)

@@ -270,6 +270,59 @@ impl<T: Config> Pallet<T> {
         }
     }
 
+    /// Let the provider take no work from now on; a change that waits is dropped.
+    fn deactivate(account: &T::AccountId, role: Role) {
+        let done = Self::mutate(role, account, |provider| {
+            let dropped = provider.active || provider.change.is_some();
+            provider.active = false;
+            provider.change = None;
+            Ok(dropped)
+        });
+        if let Ok(true) = done {
+            Self::deposit_event(Event::Deactivated {
+                account: account.clone(),
+                role,
+            });
+        }
+    }
+
+    /// Take up to `amount` out of the bond of a provider; nothing from who is none.
+    fn slash_bond(account: &T::AccountId, role: Role, amount: BalanceOf<T>) -> CreditOf<T> {
+        let slashed = Self::mutate(role, account, |provider| {
+            let credit = Self::take_held(account, role, amount.min(provider.bond));
+            provider.bond.saturating_reduce(credit.peek());
+            Ok(credit)
+        });
+        slashed.unwrap_or_default()
+    }
+
+    /// Take up to `amount` out of what is still held of the bond of a former provider.
+    fn slash_unbonding(account: &T::AccountId, role: Role, amount: BalanceOf<T>) -> CreditOf<T> {
+        Unbondings::<T>::mutate(role, account, |unbonding| match unbonding {
+            Some(unbonding) => {
+                let credit = Self::take_held(account, role, amount.min(unbonding.amount));
+                unbonding.amount.saturating_reduce(credit.peek());
+                credit
+            }
+            None => CreditOf::<T>::zero(),
+        })
+    }
+
+    fn take_held(account: &T::AccountId, role: Role, amount: BalanceOf<T>) -> CreditOf<T> {
+        let (credit, _) = T::Currency::slash(&Self::hold_reason(role).into(), account, amount);
+        credit
+    }
+
+    fn note_slash(account: &T::AccountId, role: Role, credit: &CreditOf<T>) {
+        if !credit.peek().is_zero() {
+            Self::deposit_event(Event::BondSlashed {
+                account: account.clone(),
+                role,
+                amount: credit.peek(),
+            });
+        }
+    }
+
     /// What must hold between blocks: the ledger is what is held, keys and their owners agree, the
     /// list of eligible attestors is dense and holds exactly those, each waiting change and each
     /// reserved key has its task.
@@ -292,6 +345,14 @@ impl<T: Config> Pallet<T> {
                 .saturating_accrue(provider.bond);
         }
         for (role, account, unbonding) in Unbondings::<T>::iter() {
+            ensure!(
+                unbonding.amount <= Self::bond(role),
+                "more is unbonding than a role's bond"
+            );
+            ensure!(
+                !Providers::<T>::contains_key(role, &account),
+                "a provider's bond is unbonding"
+            );
             held.entry((role, account))
                 .or_default()
                 .saturating_accrue(unbonding.amount);
@@ -413,24 +474,18 @@ impl<T: Config> AttestorPool for Pallet<T> {
     }
 
     fn slash(attestor: &T::AccountId, amount: BalanceOf<T>) -> CreditOf<T> {
+        let credit = Self::slash_bond(attestor, Role::Attestor, amount);
+        Self::note_slash(attestor, Role::Attestor, &credit);
+        credit
+    }
+
+    fn expel(attestor: &T::AccountId, amount: BalanceOf<T>) -> CreditOf<T> {
         let role = Role::Attestor;
-        let slashed = Self::mutate(role, attestor, |provider| {
-            let (credit, _) = T::Currency::slash(
-                &Self::hold_reason(role).into(),
-                attestor,
-                amount.min(provider.bond),
-            );
-            provider.bond.saturating_reduce(credit.peek());
-            Ok(credit)
-        });
-        let credit = slashed.unwrap_or_default();
-        if !credit.peek().is_zero() {
-            Self::deposit_event(Event::BondSlashed {
-                account: attestor.clone(),
-                role,
-                amount: credit.peek(),
-            });
-        }
+        Self::deactivate(attestor, role);
+        let credit = Self::slash_bond(attestor, role, amount);
+        let left = amount.saturating_sub(credit.peek());
+        let credit = credit.merge(Self::slash_unbonding(attestor, role, left));
+        Self::note_slash(attestor, role, &credit);
         credit
     }
 }

@@ -5,8 +5,10 @@
 //! leaves the pool in view of the randomness of the next draw. Attestors that can be drawn form a
 //! dense list. Replaced keys stay reserved, and bonds held, for `UnbondingBlocks`.
 //!
-//! Fraud proofs are not there yet; when they come, `withdraw_bond` must wait for those that are
-//! pending.
+//! An attestor whose fraud was proven loses its bond, or what is still held of it after it left, and
+//! is drawn no more from that moment on; `undrain` asks for the full bond before it is again. A
+//! proof is judged in the block that brings it and is taken only while the bond is held, so nothing
+//! is ever pending when a bond becomes free.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
@@ -275,6 +277,14 @@ pub mod pallet {
             /// How much.
             amount: BalanceOf<T>,
         },
+        /// A provider takes no work from now on, and a change that waited is dropped: its fraud was
+        /// proven.
+        Deactivated {
+            /// The provider.
+            account: T::AccountId,
+            /// As what.
+            role: Role,
+        },
     }
 
     /// Why a call is refused.
@@ -452,8 +462,8 @@ pub mod pallet {
             Ok(())
         }
 
-        /// Take work again, from `MinAge` blocks later on. Fills the bond up if fees have taken of
-        /// it.
+        /// Take work again, from `MinAge` blocks later on. Holds what fees and slashes have taken of
+        /// the bond, and fails if the account has not that much.
         #[pallet::call_index(6)]
         #[pallet::weight(T::WeightInfo::change())]
         pub fn undrain(origin: OriginFor<T>, role: Role) -> DispatchResult {

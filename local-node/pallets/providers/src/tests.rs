@@ -564,6 +564,175 @@ fn a_slash_takes_what_is_there_and_undrain_fills_up() {
     });
 }
 
+/// What `expel` does beside the credit that it returns.
+fn deactivated(account: &AccountId) -> RuntimeEvent {
+    Event::<Test>::Deactivated {
+        account: account.clone(),
+        role: Role::Attestor,
+    }
+    .into()
+}
+
+#[test]
+fn who_is_expelled_loses_the_bond_and_its_place_in_the_pool_at_once() {
+    on_chain(false, || {
+        let role = Role::Attestor;
+        let issuance = Balances::total_issuance();
+        for (number, account) in [(1, ALICE), (2, BOB)] {
+            assert_ok!(register_attestor(account, number, 2));
+        }
+        run_to(10);
+        assert_ok!(Providers::enter(&ALICE));
+        assert_eq!(pool(), [ALICE, BOB]);
+        let credit = Providers::expel(&ALICE, ATTESTOR_BOND);
+        assert_eq!(credit.peek(), ATTESTOR_BOND);
+        drop(credit);
+        assert_eq!(Balances::total_issuance(), issuance - ATTESTOR_BOND);
+        assert_eq!(bond(role, &ALICE), 0);
+        assert_eq!(provider(role, &ALICE).bond, 0);
+        assert_eq!(pool(), [BOB]);
+        assert_eq!(Providers::changed_at(), 10);
+        System::assert_has_event(deactivated(&ALICE));
+        System::assert_has_event(
+            Event::<Test>::BondSlashed {
+                account: ALICE,
+                role,
+                amount: ATTESTOR_BOND,
+            }
+            .into(),
+        );
+        // It is still in the challenge that it was in, and no way leads back but a full bond.
+        assert_eq!(provider(role, &ALICE).engagements, 1);
+        Providers::leave(&ALICE, false);
+        assert_ok!(Providers::set_capacity(signed(ALICE), 8));
+        assert_noop!(
+            Providers::drain(signed(ALICE), role),
+            PalletError::AlreadyDrained
+        );
+        run_to(10 + 2 * MIN_AGE);
+        assert_eq!(pool(), [BOB]);
+
+        assert_ok!(Providers::undrain(signed(ALICE), role));
+        assert_eq!(bond(role, &ALICE), ATTESTOR_BOND);
+        run_to(10 + 3 * MIN_AGE);
+        assert_eq!(pool(), [BOB, ALICE]);
+    });
+}
+
+#[test]
+fn undrain_asks_for_what_is_missing_of_the_bond() {
+    on_chain(false, || {
+        let role = Role::Attestor;
+        assert_ok!(register_attestor(ALICE, 1, 1));
+        run_to(10);
+        drop(Providers::expel(&ALICE, ATTESTOR_BOND));
+        let rest = ENDOWMENT - 2 * ATTESTOR_BOND + 1;
+        assert_ok!(Balances::transfer_allow_death(signed(ALICE), BOB, rest));
+        assert_noop!(
+            Providers::undrain(signed(ALICE), role),
+            frame::deps::sp_runtime::TokenError::FundsUnavailable
+        );
+        // The existential deposit beside the bond is enough.
+        assert_ok!(Balances::transfer_allow_death(signed(BOB), ALICE, 2));
+        assert_ok!(Providers::undrain(signed(ALICE), role));
+        assert_eq!(bond(role, &ALICE), ATTESTOR_BOND);
+    });
+}
+
+#[test]
+fn a_change_that_waits_is_dropped_by_an_expulsion() {
+    on_chain(false, || {
+        let role = Role::Attestor;
+        // A registration that is not effective yet.
+        assert_ok!(register_attestor(ALICE, 1, 1));
+        drop(Providers::expel(&ALICE, 1));
+        System::assert_has_event(deactivated(&ALICE));
+        assert_eq!(provider(role, &ALICE).change, None);
+        run_to(1 + MIN_AGE);
+        assert!(pool().is_empty());
+        // The end of a drain.
+        assert_ok!(Providers::undrain(signed(ALICE), role));
+        run_to(1 + 2 * MIN_AGE);
+        assert_eq!(pool(), [ALICE]);
+        // A drain, which need not be waited for any more.
+        assert_ok!(Providers::drain(signed(ALICE), role));
+        drop(Providers::expel(&ALICE, 1));
+        assert!(pool().is_empty());
+        assert_eq!(provider(role, &ALICE).change, None);
+        System::reset_events();
+        run_to(1 + 4 * MIN_AGE);
+        assert!(System::events().is_empty());
+    });
+}
+
+#[test]
+fn an_expulsion_takes_what_is_there_of_bond_and_unbonding() {
+    on_chain(false, || {
+        let role = Role::Attestor;
+        assert_ok!(register_attestor(ALICE, 1, 1));
+        run_to(10);
+        assert_eq!(Providers::expel(&ALICE, 30).peek(), 30);
+        // A second one: nothing changes but the bond.
+        System::reset_events();
+        assert_eq!(Providers::expel(&ALICE, ATTESTOR_BOND).peek(), 70);
+        assert!(System::events()
+            .iter()
+            .all(|record| record.event != deactivated(&ALICE)));
+        System::reset_events();
+        assert!(Providers::expel(&ALICE, 1).peek().is_zero());
+        assert!(System::events().is_empty());
+
+        assert_ok!(Providers::undrain(signed(ALICE), role));
+        assert_ok!(Providers::deregister(signed(ALICE), role));
+        System::reset_events();
+        assert_eq!(Providers::expel(&ALICE, 40).peek(), 40);
+        System::assert_has_event(
+            Event::<Test>::BondSlashed {
+                account: ALICE,
+                role,
+                amount: 40,
+            }
+            .into(),
+        );
+        let left = |amount| Unbonding {
+            amount,
+            free_at: 1 + UNBONDING,
+        };
+        assert_eq!(Unbondings::<Test>::get(role, ALICE), Some(left(60)));
+        assert_eq!(bond(role, &ALICE), 60);
+        assert_eq!(Providers::expel(&ALICE, ATTESTOR_BOND).peek(), 60);
+        assert_eq!(Unbondings::<Test>::get(role, ALICE), Some(left(0)));
+        assert!(Providers::expel(&ALICE, ATTESTOR_BOND).peek().is_zero());
+
+        // What is left, nothing, is taken back; only then it may come again.
+        assert_noop!(
+            register_attestor(ALICE, 2, 1),
+            PalletError::BondNotWithdrawn
+        );
+        run_to(1 + UNBONDING);
+        let free = Balances::free_balance(&ALICE);
+        assert_ok!(Providers::withdraw_bond(signed(ALICE), role));
+        assert_eq!(Balances::free_balance(&ALICE), free);
+        assert_ok!(register_attestor(ALICE, 2, 1));
+    });
+}
+
+#[test]
+fn an_expulsion_touches_neither_strangers_nor_the_other_role() {
+    on_chain(false, || {
+        assert_ok!(register_hoster(ALICE, 1));
+        run_to(10);
+        System::reset_events();
+        assert!(Providers::expel(&ALICE, HOSTER_BOND).peek().is_zero());
+        assert!(Providers::expel(&CAROL, HOSTER_BOND).peek().is_zero());
+        assert!(System::events().is_empty());
+        assert_eq!(bond(Role::Hoster, &ALICE), HOSTER_BOND);
+        assert!(Providers::is_active(&ALICE));
+        assert!(!Registered::<Test>::contains_key(Role::Attestor, CAROL));
+        assert!(!Unbondings::<Test>::contains_key(Role::Attestor, CAROL));
+    });
+}
+
 #[test]
 fn who_leaves_gets_the_bond_back_later() {
     on_chain(false, || {
@@ -681,6 +850,20 @@ fn what_must_hold_is_noticed_when_it_does_not() {
         });
     };
     broken(|| damage_alice(|alice| alice.bond -= 1));
+    broken(|| {
+        let unbonding = Unbonding {
+            amount: 0,
+            free_at: 20,
+        };
+        Unbondings::<Test>::insert(Role::Attestor, ALICE, unbonding)
+    });
+    broken(|| {
+        let unbonding = Unbonding {
+            amount: ATTESTOR_BOND + 1,
+            free_at: 20,
+        };
+        Unbondings::<Test>::insert(Role::Attestor, CAROL, unbonding)
+    });
     broken(|| Keys::<Test>::remove(public(1)));
     broken(|| {
         Keys::<Test>::insert(

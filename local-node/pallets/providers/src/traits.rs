@@ -38,6 +38,11 @@ pub trait AttestorPool {
 
     /// Take up to `amount` out of the attestor's bond, less when less is there.
     fn slash(attestor: &Self::AccountId, amount: Self::Balance) -> Self::Credit;
+
+    /// A fraud of the attestor was proven: take up to `amount` out of its bond, or out of what is
+    /// still held of the bond of one that left, and let it be drawn no more from now on. It may come
+    /// back, with a full bond.
+    fn expel(attestor: &Self::AccountId, amount: Self::Balance) -> Self::Credit;
 }
 
 /// The registered hosters, and what a hosting does to them.

@@ -61,7 +61,7 @@ pub struct Provider<Balance, BlockNumber> {
     pub key: PublicKey,
     /// Where it listens.
     pub endpoint: Endpoint,
-    /// What is held for this role: the role's bond less what fees have taken.
+    /// What is held for this role: the role's bond less what fees and slashes have taken.
     pub bond: Balance,
     /// Attestor: the most open challenges that it wants to be in. Hoster: 0, without meaning.
     pub capacity: u32,

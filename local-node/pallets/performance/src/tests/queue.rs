@@ -290,20 +290,22 @@ fn an_attestor_at_its_capacity_is_not_drawn() {
 #[test]
 fn a_bounded_number_is_worked_off_in_a_block() {
     with_chain(|| {
-        prepare(12);
-        for _ in 0..10 {
+        prepare(0);
+        for number in 1..=12 {
+            register_attestor(number, 8);
+        }
+        blocks(1);
+        for _ in 0..17 {
             open_hosting(COST);
         }
-        blocks(5);
-        // Twelve attestors with a capacity of four are enough for nine rosters of five.
-        assert_eq!(NextId::<Test>::get(), 9);
-        let open = || Running::<Test>::iter_values().filter(|id| *id < 9).count();
+        blocks(9);
+        assert_eq!(NextId::<Test>::get(), 17);
+        let flipping = |id| Challenges::<Test>::get(id).unwrap().stage == Stage::Flip;
         next_block_at(Timestamp::get() + 5_000);
-        assert_eq!(open(), 1);
-        // The latest is left for the next block; those that were closed wait for another roster.
-        assert!(Challenges::<Test>::get(8).unwrap().is_open());
+        // The latest is left for the next block.
+        assert!((0..16).all(|id| !flipping(id)) && flipping(16));
         next_block();
-        assert_eq!(open(), 0);
+        assert!(!flipping(16));
     });
 }
 

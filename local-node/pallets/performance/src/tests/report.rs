@@ -37,7 +37,8 @@ fn reports_of_both_kinds_are_recorded() {
         let record = Reports::<Test>::get(id, member(id, 0)).unwrap();
         let opened = opened(id, 0);
         let challenge = Challenges::<Test>::get(id).unwrap();
-        let window = challenge.timing.window(challenge.t0);
+        let from = challenge.timing.moments_from(challenge.t0);
+        let window = challenge.timing.window(challenge.t0, from);
         let moment = opened
             .moment(challenge.timing.schedule, window, 0, 5)
             .unwrap();
