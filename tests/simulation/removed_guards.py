@@ -6,6 +6,7 @@ changed; its docstring says which. `test_negative_controls` tells what breaks wi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from chain_types.report import BadReveal, Equivocation, Proof, decode_proof
@@ -136,7 +137,7 @@ class SignsAgain(CoinflipMachine):
 
     def _may_sign(self, kind: Kind) -> bool:
         again = kind is Kind.ECHO and not self.gave_up
-        return super()._may_sign(kind) or (again and not self.silenced and not self._unanswered)
+        return super()._may_sign(kind) or (again and not self.silenced and not self._cautious)
 
     def _act(self, kind: Kind, body: bytes, support: tuple[bytes, ...] = ()) -> None:
         known = self._own.get(kind)
@@ -152,15 +153,8 @@ class OverwritesJournal(disks.Disk):
         super().record(envelope, support)
 
 
-class SignsInSilence(CoinflipMachine):
-    """`_may_sign` without `silenced`: another copy of its key is at work, and it goes on."""
-
-    def _may_sign(self, kind: Kind) -> bool:
-        return not self._unanswered and kind not in self._own
-
-
 class Careless(CoinflipMachine):
-    """Without caution: a journal that may have been set back is believed (`_unanswered`)."""
+    """Without caution: a journal that may have been set back is believed (`_cautious`)."""
 
     def __init__(self, *arguments: Any, cautious: bool = False, **options: Any) -> None:
         del cautious
@@ -354,8 +348,10 @@ class SameSecrets(Seat):
 
 
 class NewJournalForOldTopics(disks.Disk):
-    """A journal made after a topic began takes it up nevertheless (`JournalLost`)."""
+    """A journal takes up an unknown topic that began before the process (`JournalLost`)."""
 
-    def begin(self, topic: bytes, *, started_ms: int, generate: Any) -> FlipSecrets:
+    def begin(
+        self, topic: bytes, *, started_ms: int | None, generate: Callable[[], FlipSecrets]
+    ) -> FlipSecrets:
         del started_ms
-        return super().begin(topic, started_ms=self.created_ms, generate=generate)
+        return super().begin(topic, started_ms=None, generate=generate)

@@ -63,7 +63,7 @@ from offchain_worker.simulation.network import (
     uniform,
 )
 from offchain_worker.simulation.scenario import DEVELOPMENT, LONG, Trouble
-from offchain_worker.simulation.seat import STALE, Crash, Run, Seat
+from offchain_worker.simulation.seat import Crash, Run, Seat
 from offchain_worker.simulation.world import World
 from offchain_worker.swarm.roster import PROTOCOL, SwarmLimits
 
@@ -715,7 +715,7 @@ SITUATIONS: dict[str, dict[str, Any]] = {
     "fallback": {"dishonest": {0: only(bad.Silent)}},
     "bad reveal": {"dishonest": {0: only(lambda w, p: bad.BadReveal(w, p, [1, 2, 3]))}},
     "floods": {"dishonest": {0: only(bad.Flooder)}},
-    "restarts": {"crashes": {1: [Crash(at_write=3)], 2: [Crash(at_write=4, journal=STALE)]}},
+    "restarts": {"crashes": {1: [Crash(at_write=3, down_ms=20)], 2: [Crash(at_write=4)]}},
     "bad links": {"links": LinkPlan(uniform(1, 100), loss=0.2, duplication=0.2, reorder=True)},
 }
 

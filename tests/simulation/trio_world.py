@@ -56,7 +56,7 @@ class Lie:
 
     Attributes:
         what: `honest`, `no reveal`, `bad reveal`, `two commits`, `commit again`, `no echo`,
-            `other echo`, `gives up`, `no commit`.
+            `other echo`, `late echo`, `gives up`, `no commit`.
         to: indices that are lied to.
         keeps_result: it does not anchor R.
         not_before_ms: after s_a; its echo waits so long.
@@ -91,6 +91,7 @@ class Plan:
     delays: Mapping[frozenset[int], int] = field(default_factory=dict)
     cuts: Sequence[Cut] = ()
     crashes: Mapping[int, Crash] = field(default_factory=dict)
+    late: Mapping[int, int] = field(default_factory=dict)
     start_within_ms: int = 100
     timing: ChainTiming = DEVELOPMENT
 
@@ -186,6 +187,7 @@ class Liar(CoinflipMachine):
             if self._early and kind is Kind.ECHO:
                 said = []
                 self._held.append(send)
+                self.told += 1
             elif self._early:
                 said = list(without(data, self.index, Kind.ECHO))
         else:
@@ -305,7 +307,7 @@ def simulate(plan: Plan) -> Simulated:
         links=LinkPlan(constant(10), waits=False, breaks=True, handshake_ms=20),
         troubles=troubles,
         crashes={place: [crash] for place, crash in plan.crashes.items()},
-        chain=ChainPlan(finality_ms=plan.timing.finality_ms),
+        chain=ChainPlan(finality_ms=plan.timing.finality_ms, late=dict(plan.late)),
         start_within_ms=plan.start_within_ms,
     )
     notes = Notes()
