@@ -171,7 +171,7 @@ class Ran:
             self.calls.append((place, call))
             submit(place, call)
 
-        world.chain.submit = note_call  # type: ignore[method-assign]
+        world.chain.submit = note_call
         if listen:
             self._listen()
         self.report: Report = world.run()
@@ -185,7 +185,7 @@ class Ran:
                 self.said.append(Said(self.world.scheduler.now, sender, line.other(sender), data))
             transmit(line, sender, data)
 
-        network.transmit = note  # type: ignore[method-assign]
+        network.transmit = note
         for seat in self.world.seats:
             if isinstance(seat, Seat):
                 seat._transmit = note

@@ -284,7 +284,7 @@ class Watcher(Deviant):
     """The friend in the next attempt."""
 
     def deliver(self, line: object, data: bytes) -> None:
-        super().deliver(line, data)  # type: ignore[arg-type]
+        super().deliver(line, data)
         run = self.run
         if data[0] == Kind.REVEAL and run is not None and run.attempt.flip.attempt == 1:
             for seat in self.world.seats:

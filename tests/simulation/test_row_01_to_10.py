@@ -329,7 +329,7 @@ def test_row_07_echo_around_te(late_for: tuple[int, ...], offset: int) -> None:
 def for_itself(strategy: type[Deviant]) -> type[Any]:
     """The strategy of a seat that anchors nothing."""
 
-    class ForItself(strategy):  # type: ignore[valid-type, misc]
+    class ForItself(strategy):
         def anchor(self, effect: Any) -> None:
             """Keeps R."""
 

@@ -590,6 +590,32 @@ def test_row_16_restart_with_a_stale_journal(
 
 
 @pytest.mark.parametrize("journal", [KEPT, LOST, STALE])
+@pytest.mark.parametrize("durable", [False, True])
+def test_row_16_crash_at_every_write_of_a_whole_challenge(journal: str, durable: bool) -> None:
+    """One member is absent: four attempts, each with secrets, commit and echo(0); the fallback."""
+    quiet = Ran(against({0: only(bad.Silent)}))
+    writes = quiet.honest[0].disk.writes
+    assert writes == 3 * len(quiet.world.chain.attempts()) + 1
+    for at_write in range(1, writes + 1):
+        crash = Crash(
+            at_write=at_write,
+            durable=durable,
+            down_ms=30,
+            journal=journal,
+            image_write=at_write // 2,
+        )
+        ran = Ran(against({0: only(bad.Silent)}, crashes={1: [crash]}))
+        when = "after" if durable else "before"
+        assert ran.counts[f"crash {when} a write is durable"] == 1
+        # F B, and the challenge goes on.
+        ran.one_body()
+        ran.blames_only()
+        assert isinstance(ran.verdict, FellBack)
+        assert set(ran.verdict.active) >= {2, 3}
+        ran.all_letters()
+
+
+@pytest.mark.parametrize("journal", [KEPT, LOST, STALE])
 def test_row_16_a_restart_without_an_echo_costs_the_attempt_and_not_the_challenge(
     journal: str,
 ) -> None:

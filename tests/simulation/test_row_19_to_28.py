@@ -228,7 +228,7 @@ SHAPES: dict[str, Callable[[Any], list[Trouble]]] = {
 @pytest.mark.parametrize("breaks", [False, True])
 def test_row_20_partitions(shape: str, waits: bool, breaks: bool) -> None:
     """They begin at any time of the attempt and last until it is over, or flap."""
-    lost = successes = 0
+    successes = 0
     for seed in range(12):
         dice = stream(seed)
         begins = 0 if shape == "flapping" else seed * 40
@@ -254,13 +254,9 @@ def test_row_20_partitions(shape: str, waits: bool, breaks: bool) -> None:
         ran.blames_only()
         ran.all_end()
         ran.all_letters()
-        lost += not all_success(ran.outcomes(0))
         successes += all_success(ran.outcomes(0))
-    assert lost + successes == 12
-    if shape in ("symmetric", "one-way"):
-        assert lost
-    else:
-        assert successes
+    # A side without a bridge misses somebody, unless all was done before.
+    assert successes < 12 if shape in ("symmetric", "one-way") else successes > 0
 
 
 # Row 21
@@ -738,13 +734,13 @@ def test_row_26_what_outsiders_can_read_until_the_end(name: str) -> None:
             found["x"] += secrets.x in read
             verdict = ran.verdict
             if isinstance(verdict, Anchored | FellBack):
-                result = verdict.result
-                moment = moment_uniform(
-                    join_number(topic, result, key, secrets.w), ran.world.t0, 15_000
-                )
-                for written in (moment.to_bytes(8, "little"), moment.to_bytes(8, "big")):
-                    assert written not in read
-                assert str(moment).encode() not in read
+                number = join_number(topic, verdict.result, key, secrets.w)
+                window = ran.world.timing.window_ms
+                moment = moment_uniform(number, ran.world.t0, window)
+                for hidden in (number, moment):
+                    assert hidden.to_bytes(8, "little") not in read
+                    assert hidden.to_bytes(8, "big") not in read
+                    assert str(hidden).encode() not in read
     assert found["z"] >= 3
     if name != "fallback":
         assert found["x"] >= 3

@@ -339,7 +339,7 @@ def _delay_links(world: World, plan: Plan) -> None:
         network._latency = constant(plan.delay_ms(line.a.place, line.b.place))
         transmit(line, sender, data)
 
-    network.transmit = delayed  # type: ignore[method-assign]
+    network.transmit = delayed
     for seat in world.seats:
         if isinstance(seat, Seat):
             seat._transmit = delayed
@@ -353,7 +353,7 @@ def _note_anchor(seat: Seat, anchors: list[tuple[int, int, Anchored]]) -> None:
             anchors.append((seat.world.scheduler.now, seat.place, event))
         hear(event)
 
-    seat.hear = note  # type: ignore[method-assign]
+    seat.hear = note
 
 
 # Trio
