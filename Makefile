@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
-.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz bench wheel image \
-	lock clean
+.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz model bench wheel \
+	image lock clean
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -52,6 +52,10 @@ fuzz: $(VENV)/installed
 ## Figures of this machine; PARTS chooses among chain, coinflip, transport and memory.
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks $(PARTS)
+
+## The coinflip's TLA+ model, checked by TLC (needs java and mvn); MODEL_SECONDS bounds n = 4.
+model:
+	@$(PYTHON) docs/model/check $(ARGS)
 
 wheel: $(VENV)/installed
 	rm -f dist/datdot-*.whl

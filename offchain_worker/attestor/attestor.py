@@ -109,11 +109,15 @@ class _Attestor:
 
     async def run(self) -> None:
         heads = self._tools.client.heads()
+        first = True
         async with trio.open_nursery() as nursery:
             try:
                 while True:
                     try:
                         head = await anext(heads)
+                        if first:
+                            self._tools.journal.distrust_before(head.timestamp_ms)
+                            first = False
                         await self._take(head, nursery)
                     except ChainReverted:
                         raise

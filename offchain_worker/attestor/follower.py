@@ -462,8 +462,9 @@ class Follower:
         Attempts know expulsions up to a timestamp that is older than finality takes
         (coinflip.md §3); a chain that lags is waited for.
         """
-        timing = self._known_challenge.timing
-        needed = start_ms - 2 * timing.block_ms - timing.finality_ms
+        if self._attempts is None:
+            raise RuntimeError("attempts are known before anybody waits for one")
+        needed = self._attempts.settled_ms(start_ms)
         while self._head is None or self._head.timestamp_ms < needed:
             await self._news.wait()
         found = await self._tools.client.read(storage.EXPULSIONS, self.id, at=self._head.hash)
@@ -499,7 +500,8 @@ class Follower:
         self._log.info(
             "coinflip.statistics",
             attempt=attempt.flip.attempt,
-            outcome=type(attended.outcome).__name__,
+            members=attempt.places,
+            **attended.statistics.fields(),
             next_ms=next_ms,
             measured=[
                 {
@@ -623,12 +625,12 @@ class Follower:
     # The fallback.
 
     async def _commit(self) -> None:
-        attempts, fallback, stage = self._attempts, self._fallback, self._commits
-        if attempts is None or fallback is None or stage is None:
+        attempts, fallback = self._attempts, self._fallback
+        if attempts is None or fallback is None:
             raise RuntimeError("the fallback is read before anything is committed to it")
-        self._memory.commit = await self._commit_to(attempts, fallback, stage.opened_ms)
+        self._memory.commit = await self._commit_to(attempts, fallback)
 
-    async def _commit_to(self, attempts: Attempts, fallback: Fallback, opened_ms: int) -> Progress:
+    async def _commit_to(self, attempts: Attempts, fallback: Fallback) -> Progress:
         """Commit w and audit key, fresh ones, to the fallback (coinflip.md §5)."""
         tools = self._tools
         if not self._has_our_key():
@@ -638,7 +640,7 @@ class Follower:
         if flip.topic != fallback.topic:
             self._log.error("coinflip.other_topic", chain=fallback.topic, own=flip.topic)
             return Progress.IMPOSSIBLE
-        begin = partial(tools.journal.begin, flip.topic, started_ms=opened_ms)
+        begin = partial(tools.journal.begin, flip.topic, started_ms=None)
         try:
             begun = await trio.to_thread.run_sync(begin)
         except JournalError as error:

@@ -85,6 +85,11 @@ class Attempts:
         schedule = attempt.schedule.following(attempt.flip.topic)
         return schedule if schedule.attempt < MAX_ATTEMPTS and schedule.fits else None
 
+    def settled_ms(self, start_ms: int) -> int:
+        """The last timestamp of an expulsion that counts for an attempt that begins at `start_ms`:
+        every member knows of it by then."""
+        return start_ms - 2 * self.timing.block_ms - self.timing.finality_ms
+
     def after(self, attempt: Attempt, expulsions: Sequence[Expulsion]) -> Attempt | None:
         """The attempt after one; None when there is none: no time left, or too few members.
 
@@ -96,7 +101,7 @@ class Attempts:
         schedule = self.schedule_after(attempt)
         if schedule is None:
             return None
-        last = self._expelled_until(schedule)
+        last = self.settled_ms(schedule.start_ms)
         expelled = {one.place for one in expulsions if one.timestamp_ms <= last}
         places = self._without(expelled)
         return None if len(places) < self.min_active else self._attempt(schedule, places)
@@ -119,10 +124,6 @@ class Attempts:
         """
         places = self._without(expelled)
         return self._flip(FALLBACK_ATTEMPT, places), places
-
-    def _expelled_until(self, schedule: Schedule) -> int:
-        """The last timestamp of an expulsion that every member knows of when an attempt begins."""
-        return schedule.start_ms - 2 * self.timing.block_ms - self.timing.finality_ms
 
     def _without(self, expelled: Collection[int]) -> tuple[int, ...]:
         return tuple(place for place in range(len(self.roster)) if place not in expelled)

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from offchain_worker.coinflip.hashing import HASH_BYTES, ZEROS, coinflip_tag
 from offchain_worker.coinflip.topic import Flip
@@ -190,6 +190,10 @@ Message = (
 )
 
 
+Decode = Callable[[bytes, Flip, int], Message]
+"""(data, flip, sender) → the message, or an `EnvelopeError`, as `decode`."""
+
+
 def signed_length(kind: Kind) -> int:
     """Bytes of a whole signed envelope of that kind."""
     return HEADER_BYTES + SIGNED_BODY_BYTES[kind] + SIGNATURE_BYTES
@@ -335,7 +339,12 @@ def _decode_need(body: bytes, size: int) -> Need:
     bitmap = int.from_bytes(body[1:], "little")
     if bitmap == 0 or bitmap >> size:
         raise EnvelopeError("bitmap")
-    return Need(Kind(body[0]), frozenset(i for i in range(size) if bitmap >> i & 1))
+    return _need(body[0], bitmap)
+
+
+@lru_cache(maxsize=1024)
+def _need(kind: int, bitmap: int) -> Need:
+    return Need(_KINDS[kind], frozenset(i for i in range(bitmap.bit_length()) if bitmap >> i & 1))
 
 
 def _decode_bundle(body: bytes, flip: Flip) -> Bundle:

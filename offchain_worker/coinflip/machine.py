@@ -49,6 +49,7 @@ from offchain_worker.coinflip.envelope import (
     BulkData,
     BulkRequest,
     Bundle,
+    Decode,
     EnvelopeError,
     EvidenceMessage,
     Hello,
@@ -140,6 +141,7 @@ class CoinflipMachine:
             not know may be out there: none is signed. Commit and reveal follow from the secrets.
         magic: how R follows from the numbers; the chain accepts only the default.
         verify_signature: libsodium's, unless a simulator remembers answers.
+        decode_message: reads what arrives, unless a simulator remembers what it read.
 
     Raises:
         ValueError: the key is not in the roster, the schedule is of another attempt, or a record
@@ -158,6 +160,7 @@ class CoinflipMachine:
         cautious: bool = False,
         magic: Magic = hash_concat,
         verify_signature: Verify = verify,
+        decode_message: Decode = decode,
     ) -> None:
         if schedule.attempt != flip.attempt:
             raise ValueError("the schedule is of another attempt than the topic")
@@ -175,6 +178,7 @@ class CoinflipMachine:
         self._secrets = secrets
         self._magic = magic
         self._verify = verify_signature
+        self._decode = decode_message
         self._now = schedule.start_ms
         self._next_pull = schedule.start_ms + schedule.delta_ms
         self._ends = [
@@ -240,7 +244,7 @@ class CoinflipMachine:
         if not self._link(peer).connected:
             return self._effects()
         try:
-            message = decode(data, self.flip, peer)
+            message = self._decode(data, self.flip, peer)
             if self._pay(peer, self._cost(peer, message, data)):
                 self._handle(peer, message)
         except (EnvelopeError, EvidenceError) as error:
@@ -513,7 +517,6 @@ class CoinflipMachine:
     # Messages
 
     def _handle(self, peer: int, message: Message) -> None:
-        link = self._link(peer)
         match message:
             case SignedEnvelope():
                 self._accept(peer, message)
@@ -538,12 +541,13 @@ class CoinflipMachine:
                 self._out.append(PongHeard(peer, message.nonce))
                 self._confirm(peer, "pong", message.nonce, message.confirmation)
             case BulkRequest():
+                link = self._link(peer)
                 if link.bulk_served:
                     raise EnvelopeError("second bulk request")
                 link.bulk_served = True
                 self._out.append(BulkAsked(peer, message.size))
             case BulkData():
-                link.bulk_expected -= len(message.data)
+                self._link(peer).bulk_expected -= len(message.data)
                 self._out.append(BulkHeard(peer, len(message.data)))
         if self._changed:
             self._advance()

@@ -196,6 +196,7 @@ class Chain:
         self.listeners: list[Listener] = []
         self.on_anchor: Callable[[Anchored, AnchorCall, tuple[int, ...], int], None] | None = None
         self.on_fraud: Callable[[Fraud], None] | None = None
+        self.on_event: Callable[[Event], None] | None = None
         self.on_refused: Callable[[int, Call, str], None] | None = None
         self._scheduler = scheduler
         self._plan = plan
@@ -418,6 +419,8 @@ class Chain:
         self.listeners.append(listener)
 
     def _announce(self, block: int, event: Event) -> None:
+        if self.on_event is not None:
+            self.on_event(event)
         plan, dice = self._plan, self._dice
         final = self.stamp(block) + int(dice.random() * plan.finality_ms)
         if self.events:

@@ -57,6 +57,7 @@ SOMETIMES: tuple[str, ...] = (
     "silent without journal",
     "resumed",
     "other start block first",
+    "healed in time",
 )
 
 ROWS: Mapping[int, str] = {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from offchain_worker.simulation.seat import Seat
     from offchain_worker.simulation.world import World
 
-SIZES = (3,) * 6 + (4,) * 8 + (5,) * 6 + (6,) * 4 + (7,) * 3 + (8, 9, 10)
+SIZES = (3,) * 7 + (4,) * 9 + (5,) * 6 + (6,) * 3 + (7,) * 2 + (8, 9, 10)
 KINDS: tuple[type[Deviant | Dishonest], ...] = (
     bad.SplitCommit,
     bad.CommitAgain,
@@ -46,6 +46,7 @@ KINDS: tuple[type[Deviant | Dishonest], ...] = (
     bad.Silent,
     bad.ExpelledNearStart,
     bad.Flooder,
+    bad.SlowReader,
     bad.Chaos,
     bad.Chaos,
     bad.Chaos,
@@ -96,7 +97,12 @@ def scenario(seed: int) -> Scenario:
         crashes = _crashes(dice, timing, honest, rows)
     if dice.random() < 0.15:
         clocks = _clocks(dice, timing, honest, crashes, rows)
-    if dice.random() < 0.08:
+    live = False
+    if not dishonest and dice.random() < 0.3:
+        links, troubles = _healing(dice, timing, rows)
+        live = not crashes and not clocks and chain_calm
+        calm = False
+    elif dice.random() < 0.08:
         place = dice.randrange(size)
         if place in honest:
             honest.remove(place)
@@ -106,7 +112,7 @@ def scenario(seed: int) -> Scenario:
         troubles = [*troubles, *_split_twins(dice, timing)]
         calm = False
     calm = calm and not crashes and not clocks and chain_calm
-    live = calm and not dishonest
+    live = live or (calm and not dishonest)
     return Scenario(
         seed=seed,
         size=size,
@@ -214,6 +220,22 @@ def _network(
     return plan, troubles, False
 
 
+def _healing(
+    dice: random.Random, timing: ChainTiming, rows: set[int]
+) -> tuple[LinkPlan, list[Trouble]]:
+    """A partition while members join that heals in time: who is honest still has R (L)."""
+    rows.add(20)
+    delta, join = timing.delta_ms, timing.join_ms
+    plan = LinkPlan(
+        uniform(1, delta),
+        breaks=dice.random() < 0.5,
+        handshake_ms=min(delta, join // 8),
+        reconnect_ms=min(delta, join // 8),
+    )
+    act = dice.choice([split(dice, one_way=False), split(dice, one_way=True), bridge(dice)])
+    return plan, [Trouble(dice.randrange(join // 4), act), Trouble(join // 2, healed)]
+
+
 def _span(timing: ChainTiming) -> int:
     """About how long the first attempt takes."""
     return timing.join_ms + 12 * timing.delta_ms
@@ -274,6 +296,13 @@ def bridge(dice: random.Random) -> Callable[[World], None]:
 def heal(world: World) -> None:
     """All bytes pass again."""
     world.network.block(frozenset())
+
+
+def healed(world: World) -> None:
+    """All bytes pass again, in time for a run that must succeed."""
+    heal(world)
+    if world.scenario.live:
+        world.count("healed in time")
 
 
 def break_lines(dice: random.Random) -> Callable[[World], None]:

@@ -134,6 +134,10 @@ class Watch:
         secrets = self._secrets.get((run.topic, seat.place))
         if secrets is None:
             self.broken("F", f"{seat.place} speaks in a topic without secrets on disk")
+        # Once revealed it may come back, e.g. in proof against who copied it.
+        revealed = kind == judge.REVEAL or (seat.place, run.topic, judge.REVEAL) in self._left
+        if not revealed and kind != BUNDLE and secrets.x in data:
+            self.broken("U", f"{seat.place} lets its number out in a message of kind {kind}")
         for needle in secrets.hidden:
             if needle in data:
                 self.broken("S", f"{seat.place} sends w or its audit key")
@@ -339,6 +343,8 @@ class Watch:
             if seat.up and run is not None:
                 self.broken("T", f"{seat.place} never comes to the end of a run")
         self._unpunished()
+        if world.scenario.calm:
+            self._unreported()
         if world.scenario.live:
             self._liveness()
 
@@ -353,29 +359,43 @@ class Watch:
             raws = [data]
         elif kind == BUNDLE:
             raws = split_bundle(data)
+            count = int.from_bytes(data[35:37], "little")
+            if len(raws) != count or 37 + sum(map(len, raws)) != len(data):
+                return
         else:
             return
-        for raw in raws:
-            self._act(seat, run, raw)
+        # One envelope that is none spoils its whole message.
+        acts = [act for act in map(self._read, raws) if act is not None]
+        size = run.attempt.flip.size
+        if len(acts) == len(raws) and len(acts) <= 4 * size:
+            for act in acts:
+                if act.topic != run.topic or act.index >= size:
+                    return
+            for act in acts:
+                self._act(seat, run, act)
 
-    def _act(self, seat: Seat, run: Run, raw: bytes) -> None:
+    def _read(self, raw: bytes) -> judge.Envelope | None:
         try:
-            act = judge.read_envelope(raw)
+            return judge.read_envelope(raw)
         except judge.Refused:
-            return
-        places = run.attempt.places
-        if act.topic != run.topic or act.index >= len(places):
-            return
-        place = places[act.index]
+            return None
+
+    def _act(self, seat: Seat, run: Run, act: judge.Envelope) -> None:
+        place = run.attempt.places[act.index]
         key = self._world.chain.keys[place]
         if self._world.is_honest(place) or not judge.signed(act, key, checked):
             return
         bodies = self._acts.setdefault((run.topic, seat.place, place, act.kind), [])
         if act.body not in bodies:
             bodies.append(act.body)
-            if len(bodies) == 2:
+            # Of numbers without a commitment one is kept, since they decide nothing.
+            idle = act.kind == judge.REVEAL and (
+                (run.topic, seat.place, place, judge.COMMIT) not in self._acts
+            )
+            if len(bodies) == 2 and not idle:
                 # Whoever holds both holds the proof.
-                self._conflicts.append((run.topic, place, self._world.scheduler.now))
+                deadline = self._world.scheduler.now + 3 * run.attempt.schedule.delta_ms
+                self._conflicts.append((run.topic, place, deadline))
 
     def _deadline(self, run: Run, action: Action, *arguments: object) -> None:
         """Look again 3Δ from now, when all connections had time to be made, unless Tf is nearer."""
@@ -398,12 +418,19 @@ class Watch:
             if any(body != root for body in bodies):
                 self.broken("C", f"{place} told {honest} another root than the certified one")
 
+    def _unreported(self) -> None:
+        """C: what an honest seat can prove, the chain believes in the end."""
+        expelled = {one.place for one in self._world.chain.expelled}
+        for _topic, place in self._found:
+            if place not in expelled:
+                self.broken("C", f"there is proof against {place}, and it is not expelled")
+
     def _unpunished(self) -> None:
         if "cut off for flooding" in self._world.counts:
             return
-        for topic, place, when in self._conflicts:
+        for topic, place, deadline in self._conflicts:
             found = self._found.get((topic, place))
-            if found is None or found > when:
+            if found is None or found > deadline:
                 self.broken("C", f"an honest seat saw {place} contradict itself and has no proof")
 
     def _liveness(self) -> None:

@@ -1,8 +1,8 @@
-"""Session keys that runs share, and signature checks that are made once.
+"""Session keys that runs share, and signature checks and messages that are read once.
 
 A run draws its members from a fixed pool, so that no time goes into making key pairs. Signatures
 are real; a check is remembered by key, message and signature, since every member of a run checks
-the same envelopes.
+the same envelopes, and so is what bytes say, which are sent to many.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ import random
 from collections.abc import Sequence
 from functools import cache
 
+from offchain_worker.coinflip.envelope import Kind, Message, decode
 from offchain_worker.coinflip.hashing import blake2b_256
+from offchain_worker.coinflip.topic import Flip
 from offchain_worker.keys import KeyPair, verify
 
 POOL = 64
 REMEMBERED = 1 << 15
 
+LONG = 256
+BUNDLE = bytes([Kind.BUNDLE])
+
+_messages: dict[tuple[bytes, bytes, int], Message] = {}
 _answers: dict[tuple[bytes, bytes, bytes], bool] = {}
 
 
@@ -31,6 +37,26 @@ def draw(dice: random.Random, size: int) -> list[KeyPair]:
     """`size` pairs in roster order."""
     everybody = pool()
     return [everybody[at] for at in sorted(dice.sample(range(POOL), size))]
+
+
+def forget() -> None:
+    """Another run begins: none of its messages was ever seen, and small memories are fast."""
+    _messages.clear()
+    _answers.clear()
+
+
+def read(data: bytes, flip: Flip, sender: int) -> Message:
+    """What `envelope.decode` says; a signed envelope or a short message that many members get is
+    read once. The memory is bounded."""
+    if len(data) > LONG or data[:1] == BUNDLE:
+        return decode(data, flip, sender)
+    question = (data, flip.topic, sender)
+    answer = _messages.get(question)
+    if answer is None:
+        if len(_messages) >= REMEMBERED:
+            _messages.clear()
+        answer = _messages[question] = decode(data, flip, sender)
+    return answer
 
 
 def checked(public: bytes, message: bytes, signature: bytes) -> bool:

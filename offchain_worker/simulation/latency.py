@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offchain_worker.coinflip.effects import Effect, Success
+from offchain_worker.coinflip.envelope import decode
 from offchain_worker.coinflip.machine import CoinflipMachine
 from offchain_worker.keys import verify
 from offchain_worker.simulation.network import LinkPlan, constant
@@ -42,7 +43,7 @@ class _Timed(CoinflipMachine):
     spent = 0.0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        options["verify_signature"] = verify
+        options |= {"verify_signature": verify, "decode_message": decode}
         super().__init__(*arguments, **options)
 
     def _timed(self, before: float, effects: list[Effect]) -> list[Effect]:

@@ -122,7 +122,8 @@ class Network:
         self._lines: dict[tuple[bytes, int, int], Line] = {}
         self.blocked: frozenset[tuple[int, int]] = frozenset()
         """(from, to) idents between which no byte passes now."""
-        self.delivered: Callable[[Endpoint, Endpoint, bytes], None] | None = None
+        self.stalled: set[int] = set()
+        """Idents of seats that take no byte from anybody now."""
         self.messages = 0
         self.replan(plan)
 
@@ -223,6 +224,17 @@ class Network:
     def block(self, blocked: frozenset[tuple[int, int]]) -> None:
         """From now on no byte passes from the first to the second of each pair, else all do."""
         self.blocked = blocked
+        self._release()
+
+    def stall(self, end: Endpoint, *, stalled: bool) -> None:
+        """A seat stops taking bytes, or takes them again."""
+        if stalled:
+            self.stalled.add(end.ident)
+        else:
+            self.stalled.discard(end.ident)
+            self._release()
+
+    def _release(self) -> None:
         for line in self.lines:
             if self.plan.breaks and self._cut(line.a, line.b):
                 self.disturb(line)
@@ -243,7 +255,9 @@ class Network:
             return
         first = sender is line.a
         receiver = line.b if first else line.a
-        if self.blocked and (sender.ident, receiver.ident) in self.blocked:
+        if (self.blocked and (sender.ident, receiver.ident) in self.blocked) or (
+            self.stalled and receiver.ident in self.stalled
+        ):
             if self.plan.waits:
                 line.waiting.append((sender, data))
                 if len(line.waiting) > QUEUE_MESSAGES:

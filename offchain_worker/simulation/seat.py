@@ -35,7 +35,7 @@ from offchain_worker.simulation import chain as on_chain
 from offchain_worker.simulation.clock import Clock, ClockFault
 from offchain_worker.simulation.dice import stream
 from offchain_worker.simulation.disk import Disk, TopicUnknown
-from offchain_worker.simulation.keyring import checked
+from offchain_worker.simulation.keyring import checked, read
 from offchain_worker.simulation.network import Line
 from offchain_worker.simulation.scheduler import Action
 
@@ -290,6 +290,7 @@ class Seat:
             proofs=self.disk.evidence(topic),
             cautious=cautious,
             verify_signature=checked,
+            decode_message=read,
         )
 
     def _keep_time(self, run: Run) -> None:
@@ -301,7 +302,7 @@ class Seat:
         if wake is None:
             self._end(run)
             return
-        if machine.result is None:
+        if machine.result is None and not machine.gave_up:
             wake = min(wake, self.now + run.attempt.schedule.delta_ms)
         scheduler = self.world.scheduler
         when = self.clock.when(wake, scheduler.now)
@@ -519,6 +520,8 @@ class Seat:
         if crash.at_write is not None:
             when = "after" if crash.durable else "before"
             world.count(f"crash {when} a write is durable")
+        if self._trace is not None:
+            self._trace.say(f"{self.place} crashes")
         self._drop_run(flush=crash.flush)
         self.up = False
         self.life += 1
@@ -527,6 +530,8 @@ class Seat:
 
     def _restart(self, crash: Crash) -> None:
         self.world.count(RESTARTS[crash.journal])
+        if self._trace is not None:
+            self._trace.say(f"{self.place} {RESTARTS[crash.journal]}")
         self.up = True
         writes = self.disk.writes
         if crash.journal == LOST:

@@ -465,6 +465,30 @@ class Flooder(Deviant):
             self.world.network.transmit(line, self, data)
 
 
+class SlowReader(Deviant):
+    """Row 22: plays along, but takes nothing for long whiles, so that what others send piles up."""
+
+    def connect(self, run: Run, line: Line, index: int) -> None:
+        """Stop reading now and then."""
+        super().connect(run, line, index)
+        delta = run.attempt.schedule.delta_ms
+        pause = self.dice.randrange(2 * delta)
+        self.world.scheduler.at(self.world.scheduler.now + pause, self.stop, run)
+
+    def stop(self, run: Run) -> None:
+        """Take nothing for some Δ, or to the end of the attempt."""
+        if self.run is run:
+            self.world.touch(22)
+            self.world.network.stall(self, stalled=True)
+            schedule, now = run.attempt.schedule, self.world.scheduler.now
+            until = self.dice.choice([now + 3 * schedule.delta_ms, schedule.end_ms])
+            self.world.scheduler.at(until, self.go_on)
+
+    def go_on(self) -> None:
+        """Read again."""
+        self.world.network.stall(self, stalled=False)
+
+
 class Chaos(Dishonest):
     """Every row: signs and says anything that its key allows, to anybody, at any time."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from offchain_worker.coinflip.effects import Malicious, Offline, Outcome, Success
 from offchain_worker.coinflip.evidence import BAD_REVEAL, Evidence
+from offchain_worker.simulation import chain as on_chain
 from offchain_worker.simulation import judge
 
 if TYPE_CHECKING:
@@ -87,6 +88,21 @@ def describe_scenario(world: World) -> list[str]:
         f"chain {scenario.chain}",
         f"troubles after ms {[trouble.at_ms for trouble in scenario.troubles]}",
     ]
+
+
+def describe_event(event: on_chain.Event) -> str:
+    """What the chain says, without long hashes."""
+    match event:
+        case on_chain.Anchored():
+            return f"anchored attempt {event.attempt}, R {event.result.hex()[:8]}"
+        case on_chain.Expelled():
+            return f"expelled {event.place}"
+        case on_chain.CommitOpened():
+            return f"fallback among {list(event.places)}"
+        case on_chain.FellBack():
+            return f"fell back, active {list(event.active)}, R {event.result.hex()[:8]}"
+        case on_chain.Void():
+            return f"void: {event.reason}"
 
 
 def say_outcome(outcome: Outcome | None, run: Run) -> str:

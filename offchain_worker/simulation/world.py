@@ -19,7 +19,7 @@ from offchain_worker.simulation.network import Network
 from offchain_worker.simulation.scenario import Scenario
 from offchain_worker.simulation.scheduler import Endless, Scheduler
 from offchain_worker.simulation.seat import Seat
-from offchain_worker.simulation.trace import Trace
+from offchain_worker.simulation.trace import Trace, describe_event
 
 T0 = 1_800_000_000_000
 
@@ -80,6 +80,7 @@ class World:
     """
 
     def __init__(self, scenario: Scenario, trace: Trace | None = None) -> None:
+        keyring.forget()
         self.scenario = scenario
         self.seed = scenario.seed
         self.dice = stream(scenario.seed)
@@ -106,6 +107,11 @@ class World:
         self.watch = Watch(self)
         self.chain.on_anchor = self.watch.anchored
         self.chain.on_fraud = self.watch.fraud
+        if trace is not None:
+            self.chain.on_event = lambda event: trace.say(f"chain: {describe_event(event)}")
+            self.chain.on_refused = lambda place, call, reason: trace.say(
+                f"chain refuses {type(call).__name__} of {place}: {reason}"
+            )
         self._attempts: dict[bytes, Attempts] = {}
         self._seen_topics: set[bytes] = set()
         self.coalition = Coalition(self, stream(self.dice.getrandbits(64)))

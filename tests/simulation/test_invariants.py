@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,6 +69,13 @@ class Forgiving(CoinflipMachine):
         pass
 
 
+class Garbling(CoinflipMachine):
+    """C: its proofs are no proofs."""
+
+    def _found(self, evidence: Evidence, source: int | None = None) -> None:
+        super()._found(replace(evidence, encoded=evidence.encoded[:-1]), source)
+
+
 class Endless(CoinflipMachine):
     """T: has no verdict."""
 
@@ -108,6 +116,14 @@ class Chatty(CoinflipMachine):
         return effects
 
 
+class Indiscreet(CoinflipMachine):
+    """U: greets with its number."""
+
+    def connected(self, now_ms: int, peer: int) -> list[Effect]:
+        effects = super().connected(now_ms, peer)
+        return [*effects, Send(peer, bytes([32]) + bytes(34) + self._secrets.x)]
+
+
 class Leaky(CoinflipMachine):
     """S: greets with its w."""
 
@@ -134,6 +150,8 @@ class Faulty(CoinflipMachine):
         ("B", against(bad.Forger, Credulous)),
         ("C", against(lambda w, p: bad.SplitCommit(w, p, lied_to=[1]), Forgiving)),
         ("C", against(lambda w, p: bad.TwoEchoes(w, p, [1], hides=False), Forgiving)),
+        ("C", against(lambda w, p: bad.SplitCommit(w, p, lied_to=[1]), Garbling)),
+        ("U", scenario(Indiscreet)),
         ("T", scenario(Endless)),
         ("L", scenario(Shy)),
         ("F", scenario(TwoFaced)),
