@@ -68,8 +68,9 @@ CAMPAIGN: list[tuple[type[CoinflipMachine], set[str]]] = [
     (without.NoEcho, {"U"}),
     (without.Naive, {"U"}),
     (without.NoCertificate, {"U"}),
-    (without.OneEchoLess, {"U"}),
-    (without.ZeroCounts, {"U"}),
+    # C: whoever said something else to one member is not proved guilty by what it said.
+    (without.OneEchoLess, {"U", "C"}),
+    (without.ZeroCounts, {"U", "C"}),
     # Its R has no openings, or its late committer knows numbers: which comes first is chance.
     (without.EchoesWithHoles, {"U", "V"}),
     (without.LastCommitCounts, {"V"}),
