@@ -208,7 +208,11 @@ class Watch:
             world.trace.exited(seat, run, outcome)
         if not seat.honest:
             return
-        if isinstance(outcome, Success):
+        final = run.attempt.flip.start_block_hash == world.chain.start_hash
+        if isinstance(outcome, Success) and not final:
+            # The challenge of a start block that never became final is not this one.
+            world.count("exit success under another start block")
+        elif isinstance(outcome, Success):
             world.count("exit success by the chain" if seat.anchored else "exit success")
             if run.attempt.flip.attempt > 0:
                 world.count("retry succeeded")

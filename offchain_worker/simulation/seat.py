@@ -487,10 +487,15 @@ class Seat:
 
     def _join_fallback(self, event: on_chain.CommitOpened) -> None:
         if self.place in event.places and self.anchored is None:
-            known = self.disk.secrets(event.topic)
+            known, writes = self.disk.secrets(event.topic), self.disk.writes
+            if known is None and self._due_crash(writes + 1, durable=False):
+                return
             secrets = self.disk.begin(event.topic, started_ms=None, generate=self.make_secrets)
             if known is None:
                 self.world.watch.began(self, event.topic, secrets)
+                self._keep_image()
+                if self._due_crash(writes + 1, durable=True):
+                    return
             seal = secrets.audit_seal(event.topic, self.keypair.public)
             self._submit(on_chain.CommitCall(seal))
 
