@@ -350,7 +350,7 @@ class Watch:
 
     # Conflicts
 
-    def arrived(self, seat: Seat, run: Run, data: bytes) -> None:
+    def arrived(self, seat: Seat, run: Run, index: int, data: bytes) -> None:
         """C: in a calm run, bytes reach an honest seat; note the signed acts of others in them."""
         if not seat.honest or self._world.scheduler.now >= run.attempt.schedule.reveal_end_ms:
             return
@@ -361,6 +361,8 @@ class Watch:
             raws = split_bundle(data)
             count = int.from_bytes(data[35:37], "little")
             if len(raws) != count or 37 + sum(map(len, raws)) != len(data):
+                return
+            if data[1:35] != run.topic + index.to_bytes(2, "little"):
                 return
         else:
             return

@@ -381,7 +381,7 @@ class Seat:
         if self._trace is not None:
             self._trace.arrived(self, run, index, data)
         if self._calm and (data[:1] == BUNDLES or not sender.honest):
-            self.world.watch.arrived(self, run, data)
+            self.world.watch.arrived(self, run, index, data)
         self._source = index, data
         clock, now = self.clock, self._scheduler.now
         effects = run.machine.received(now if clock.right else clock.read(now), index, data)
