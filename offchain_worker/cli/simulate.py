@@ -71,7 +71,7 @@ def coinflip(
 def _replay(seed: int, *, trace: bool, twins: bool) -> int:
     from offchain_worker.simulation import draw
     from offchain_worker.simulation.invariants import Broken
-    from offchain_worker.simulation.trace import Trace, describe_scenario
+    from offchain_worker.simulation.trace import Trace, describe_event, describe_scenario
     from offchain_worker.simulation.world import World
 
     scenario = draw.twin_scenario(seed) if twins else draw.scenario(seed)
@@ -87,7 +87,7 @@ def _replay(seed: int, *, trace: bool, twins: bool) -> int:
 
             typer.echo("".join(traceback.format_exception(broken.__cause__)))
         return 1
-    typer.echo(f"ended with {report.verdict}")
+    typer.echo(f"the chain: {describe_event(report.verdict)}")
     return 0
 
 
