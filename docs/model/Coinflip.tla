@@ -66,7 +66,9 @@ Blank(p, a, roster) ==
      evidence |-> {},                               \* members caught
      outcome |-> None,
      result |-> None,
+     secrets |-> 0,                                 \* which, of those drawn in this topic
      silenced |-> FALSE,
+     cautious |-> FALSE,                            \* the journal may be of an earlier state
      retry |-> FALSE]                               \* MayRetry when the attempt was over
 
 Init ==
@@ -104,6 +106,7 @@ NoCertificateIsProven(s) ==
 MayRetry(s) ==
     /\ Has("silenced stays out") => ~s.silenced
     /\ Has("certificate bars") => ~HasCertificate(s) /\ s.own.reveal = {}
+    /\ Has("caution bars") => (s.cautious => GaveUp(s))
     /\ Has("proof to retry") => NoCertificateIsProven(s)
 
 -----------------------------------------------------------------------------
@@ -112,6 +115,7 @@ MayRetry(s) ==
 MaySign(s, kind) ==
     /\ ~s.silenced
     /\ s.own[kind] = {}
+    /\ Has("caution") => ~(s.cautious /\ kind = "echo")
 
 MayCommit(s) ==
     /\ MaySign(s, "commit")
@@ -152,9 +156,7 @@ CertificateIsImpossible(s) ==
 Sign(s, kind, body) ==
     [s EXCEPT !.own[kind] = @ \cup {body}, !.sent[kind] = @ \cup {body}]
 
-\* Each commitment of one run is of fresh secrets: its body is new.
-Commit(s) ==
-    [Sign(s, "commit", Cardinality(s.sent.commit)) EXCEPT !.commits[s.me] = Sole]
+Commit(s) == [Sign(s, "commit", s.secrets) EXCEPT !.commits[s.me] = Sole]
 
 \* Echoes heard before are compared with my root now. Here they are heard again instead.
 Echo(s) ==
@@ -183,9 +185,10 @@ Judge(s) ==
         ELSE s
 
 Advance(s) ==
-    LET s1 == IF Has("echo phase")
-              THEN IF MayEcho(s) THEN Echo(s) ELSE IF MustGiveUp(s) THEN GiveUp(s) ELSE s
-              ELSE s
+    LET s0 == IF MayCommit(s) THEN Commit(s) ELSE s
+        s1 == IF Has("echo phase")
+              THEN IF MayEcho(s0) THEN Echo(s0) ELSE IF MustGiveUp(s0) THEN GiveUp(s0) ELSE s0
+              ELSE s0
         s2 == IF MayReveal(s1) THEN Reveal(s1) ELSE s1
     IN  Judge(Combine(s2))
 
@@ -197,12 +200,15 @@ Later(phase, bound) == IF phase < bound THEN bound ELSE phase
 
 SignsNoMore(s) ==
     /\ Has("echo once") /\ Has("give up once") /\ Has("silence")
-    /\ s.silenced \/ GaveUp(s) \/ (s.own.commit = {} /\ ~MayCommit(s))
+    /\ \/ s.silenced
+       \/ GaveUp(s)
+       \/ s.own.commit = {} /\ ~MayCommit(s)
+       \/ s.cautious /\ s.own.echo = {} /\ Has("caution") /\ Has("caution bars")
 
 Closed(s) ==
     LET nothing == [m \in s.roster |-> None]
     IN  [s EXCEPT !.own = Empty, !.commits = nothing, !.echoes = {}, !.openings = nothing,
-                  !.evidence = {}, !.silenced = FALSE,
+                  !.evidence = {}, !.silenced = FALSE, !.cautious = FALSE,
                   !.outcome = IF @ # None /\ s.result = None THEN "offline" ELSE @]
 
 Forget(s) ==
@@ -211,12 +217,16 @@ Forget(s) ==
          THEN Closed([s EXCEPT !.phase = Over, !.retry = MayRetry(s)])
     ELSE IF SignsNoMore(s)
          THEN [s EXCEPT !.phase = Later(@, BeforeTf),
+                        !.own = IF GaveUp(s) THEN @ ELSE Empty,
+                        !.silenced = (@ \/ s.cautious) /\ ~GaveUp(s),
+                        !.cautious = FALSE,
                         !.commits = [m \in s.roster |-> None],
                         !.echoes = {},
                         !.openings = [m \in s.roster |-> None],
                         !.evidence = {}]
     ELSE [s EXCEPT !.phase = IF s.own.echo # {} /\ Has("echo once") /\ Has("give up once")
                              THEN Later(@, BeforeTf) ELSE @,
+                   !.cautious = @ /\ ~(s.own.reveal # {} /\ Has("certificate bars")),
                    !.echoes = IF HasCertificate(s) /\ Has("certificate bars")
                               THEN {e \in @ : e[2] = Mine} ELSE @,
                    !.evidence = {}]
@@ -250,9 +260,7 @@ Step(p, a, s) ==
 
 \* In time to commit, or too late for it.
 Begin(p, a, s) ==
-    \/ LET t == [s EXCEPT !.phase = BeforeTc]
-       IN  Step(p, a, IF MayCommit(t) THEN Commit(t) ELSE t)
-    \/ Step(p, a, [s EXCEPT !.phase = BeforeTe])
+    \E phase \in {BeforeTc, BeforeTe} : Step(p, a, [s EXCEPT !.phase = phase])
 
 HearCommit(s, m, v) == [s EXCEPT !.commits[m] = v]
 
@@ -327,31 +335,38 @@ Tick(p, a) ==
            \/ /\ t.phase = BeforeTx /\ s.outcome = None
               /\ \E m \in caught : Step(p, a, HearEvidence(t, m))
 
-\* The journal gives back what I signed, and what that rested on.
+\* The journal gives back secrets, what I signed, and what that rested on; or, when it was set
+\* back, an earlier state of this.
 Restart(p, a) ==
     LET s == run[p][a]
-        own == [m \in s.roster |-> IF m = p /\ s.own.commit # {} THEN Sole ELSE None]
-        mine == {<<m, Mine>> : m \in IF s.own.reveal # {} THEN s.roster ELSE {p}}
+        Earlier == {s.own,
+                    [s.own EXCEPT !.reveal = {}],
+                    [s.own EXCEPT !.reveal = {}, !.echo = {}],
+                    Empty}
     IN  /\ Running(s)
         /\ ~s.silenced
         /\ s.own.commit # {}
-        /\ Step(p, a, [s EXCEPT
-            !.commits = IF Root(s) # None THEN Root(s) ELSE own,
-            !.echoes = IF Root(s) # None THEN mine ELSE {},
-            !.openings = [m \in s.roster |->
-                            IF m = p /\ s.own.reveal # {} THEN Sole ELSE None],
-            !.outcome = None,
-            !.result = None])
+        /\ \E own \in Earlier :
+            LET blank == [Blank(p, a, s.roster) EXCEPT
+                            !.phase = s.phase, !.own = own, !.sent = s.sent,
+                            !.secrets = s.secrets, !.cautious = TRUE]
+                me(m) == IF m = p /\ own.commit # {} THEN Sole ELSE None
+                root == Root(blank)
+                supporters == IF own.reveal # {} THEN s.roster ELSE {p}
+            IN  Step(p, a, [blank EXCEPT
+                    !.commits = IF root # None THEN root ELSE [m \in s.roster |-> me(m)],
+                    !.echoes = IF root # None THEN {<<m, Mine>> : m \in supporters} ELSE {},
+                    !.openings = [m \in s.roster |-> IF own.reveal # {} THEN me(m) ELSE None]])
 
-\* A restart without the journal: what was signed is not known. Hence silence in this topic.
+\* A restart with a journal that does not know the topic: silence in it.
 LoseJournal(p, a) ==
     LET s == run[p][a]
-        lost == [Blank(p, a, s.roster) EXCEPT
-                    !.phase = s.phase, !.sent = s.sent, !.silenced = Has("silence")]
     IN  /\ Running(s)
         /\ ~s.silenced
         /\ s.own.commit # {}
-        /\ Step(p, a, IF MayCommit(lost) THEN Commit(lost) ELSE lost)
+        /\ Step(p, a, [Blank(p, a, s.roster) EXCEPT
+                        !.phase = s.phase, !.sent = s.sent, !.secrets = s.secrets + 1,
+                        !.silenced = Has("silence")])
 
 \* The chain has R.
 Anchored(p, a) ==

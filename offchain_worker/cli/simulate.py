@@ -13,10 +13,7 @@ from offchain_worker.errors import OperationError, UsageError
 app = typer.Typer(no_args_is_help=True, help="Attack the coinflip on a virtual clock.")
 
 
-@app.command(
-    epilog="Examples: `datdot simulate coinflip --seconds 60`, "
-    "`datdot simulate coinflip --seed 17 --trace`"
-)
+@app.command(epilog="Example: `datdot simulate coinflip --seed 17 --trace`")
 def coinflip(
     seed: Annotated[int | None, typer.Option("--seed", help="Run this one again.", min=0)] = None,
     trace: Annotated[
@@ -66,7 +63,7 @@ def coinflip(
         progress=progress,
     )
     command = f"datdot simulate coinflip{' --twins' if twins else ''}"
-    for line in table(tally, command):
+    for line in table(tally, command, whole=not twins):
         typer.echo(line)
     raise typer.Exit(1 if tally.failures else 0)
 

@@ -289,8 +289,7 @@ class CoinflipMachine:
         """When `tick` is due; None once the run is over."""
         if self.finished:
             return None
-        end = self._ends[0]
-        return min(end, max(self._next_pull, self._now + 1)) if self._lacking() else end
+        return self._due if self._pulls_on else self._ends[0]
 
     @property
     def finished(self) -> bool:
@@ -717,9 +716,16 @@ class CoinflipMachine:
         if lacking is not None:
             self._send(peer, lacking)
 
+    @property
+    def _pulls_on(self) -> bool:
+        """Whether this run can still come to something for which I would need others' words."""
+        if self.silenced or self._anchored or Kind.COMMIT not in self._own:
+            return False
+        return not self.gave_up
+
     def _lacking(self) -> Need | None:
         """What I still want from anybody: commits, then echoes, then reveals."""
-        if self.silenced or self.gave_up or self._anchored or Kind.COMMIT not in self._own:
+        if not self._pulls_on:
             return None
         if self.root is None:
             kind, missing = Kind.COMMIT, self._without_commit()

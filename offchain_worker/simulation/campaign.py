@@ -153,13 +153,24 @@ def campaign(
     return total
 
 
-def table(tally: Tally, command: str = "datdot simulate coinflip") -> list[str]:
-    """The lines to print; the last one is the summary."""
+def table(
+    tally: Tally, command: str = "datdot simulate coinflip", *, whole: bool = True
+) -> list[str]:
+    """The lines to print; the last one is the summary.
+
+    Args:
+        command: replays a run, with `--seed`.
+        whole: whether everything should have come up; else only what did is listed.
+    """
     lines = ["", "rows of coinflip.md §9 and the rounds that touched them"]
     for row, title in ROWS.items():
+        if not whole and not tally.rows[row]:
+            continue
         lines.append(f"  {row:>3}  {tally.rows[row]:>9}{_missing(tally.rows[row])}  {title}")
     lines += ["", "rounds in which this happened"]
     names = [*SOMETIMES, *sorted(set(tally.counts) - set(SOMETIMES))]
+    if not whole:
+        names = [name for name in names if tally.counts[name]]
     for name in names:
         lines.append(f"  {tally.counts[name]:>9}{_missing(tally.counts[name])}  {name}")
     sizes = ", ".join(f"{size}: {count}" for size, count in sorted(tally.sizes.items()))

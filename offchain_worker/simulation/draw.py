@@ -56,7 +56,17 @@ KINDS: tuple[type[Deviant | Dishonest], ...] = (
 
 
 class Twin(Deviant):
-    """Row 15: one of several live copies of one key, each following the rules."""
+    """Row 15: one of several live copies of one key, each following the rules.
+
+    Args:
+        secrets: a seed that all copies draw their secrets from, as when one journal was copied;
+            None: each has its own.
+    """
+
+    def __init__(self, world: World, place: int, secrets: int | None = None) -> None:
+        super().__init__(world, place)
+        if secrets is not None:
+            self.dice = stream(secrets)
 
 
 def only(kind: Callable[[World, int], Seat | Dishonest]) -> MakeDishonest:
@@ -64,12 +74,13 @@ def only(kind: Callable[[World, int], Seat | Dishonest]) -> MakeDishonest:
     return lambda world, place: (kind(world, place),)
 
 
-def twins(copies: int) -> MakeDishonest:
-    """Several honest machines with one key."""
+def twins(copies: int, *, one_journal: bool = False) -> MakeDishonest:
+    """Several honest machines with one key; with one journal they commit to the same."""
 
     def make(world: World, place: int) -> Sequence[Seat]:
         world.touch(15)
-        return [Twin(world, place) for _ in range(copies)]
+        secrets = world.dice.getrandbits(64) if one_journal else None
+        return [Twin(world, place, secrets) for _ in range(copies)]
 
     return make
 
@@ -108,7 +119,7 @@ def scenario(seed: int) -> Scenario:
             honest.remove(place)
         crashes.pop(place, None)
         clocks.pop(place, None)
-        dishonest[place] = twins(2 + (dice.random() < 0.3))
+        dishonest[place] = twins(2 + (dice.random() < 0.3), one_journal=dice.random() < 0.5)
         troubles = [*troubles, *_split_twins(dice, timing)]
         calm = False
     calm = calm and not crashes and not clocks and chain_calm
@@ -147,16 +158,20 @@ def twin_scenario(seed: int) -> Scenario:
         reconnect_ms=delta,
     )
     start = timing.join_ms // 2
-    rounds = [0, start, start + delta, start + 2 * delta, start + 4 * delta, start + 8 * delta]
-    troubles = [Trouble(moment, split(dice, one_way=dice.random() < 0.15)) for moment in rounds]
+    moment, troubles = 0, []
+    for _ in range(2 + dice.randrange(9)):
+        troubles.append(Trouble(moment, split(dice, one_way=dice.random() < 0.15)))
+        moment += 1 + dice.randrange(2 * delta)
+    if dice.random() < 0.7:
+        troubles.append(Trouble(moment, heal))
     return Scenario(
         seed=seed,
         size=size,
         timing=timing,
         min_active=min_active(size),
-        dishonest={place: twins(2 + (dice.random() < 0.2))},
+        dishonest={place: twins(2 + (dice.random() < 0.2), one_journal=dice.random() < 0.5)},
         links=links,
-        troubles=[*troubles, Trouble(start + 12 * delta, heal)],
+        troubles=troubles,
         chain=ChainPlan(finality_ms=timing.finality_ms),
         start_within_ms=start // 2,
         rows=frozenset({15}),
