@@ -54,7 +54,6 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks $(PARTS)
 
 ## The coinflip's TLA+ model, checked by TLC (needs java and mvn); MODEL_SECONDS bounds n = 4.
-.PHONY: model
 model:
 	@$(PYTHON) docs/model/check $(ARGS)
 

@@ -13,7 +13,7 @@ from benchmarks.figures import Figure, table
 
 PARTS: dict[str, tuple[Callable[[], Iterator[Figure]], ...]] = {
     "chain": (chain.start, chain.blocks, chain.reports),
-    "coinflip": (coinflip.rounds, coinflip.floods, coinflip.strangers),
+    "coinflip": (coinflip.delays, coinflip.rounds, coinflip.floods, coinflip.strangers),
     "transport": (transport.reading,),
     "memory": (memory.resident,),
 }

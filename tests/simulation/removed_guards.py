@@ -301,6 +301,18 @@ class RetriesAfterCertificate(CoinflipMachine):
         return ZEROS in roots or len(roots) > 1
 
 
+class RetriesAfterRestart(CoinflipMachine):
+    """`may_retry` without `_cautious`: a journal that was set back knows of no certificate."""
+
+    @property
+    def may_retry(self) -> bool:
+        cautious, self._cautious = self._cautious, False
+        try:
+            return super().may_retry
+        finally:
+            self._cautious = cautious
+
+
 class RetriesAlways(CoinflipMachine):
     """`may_retry` without any condition: also after a certificate, without a sign."""
 

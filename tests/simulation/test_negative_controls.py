@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import removed_guards as without
@@ -313,6 +314,61 @@ def test_a_retry_after_a_certificate_gives_who_withheld_the_choice_of_two_result
     report = run_scenario(second_chance(CoinflipMachine))
     assert report.counts["retry refused after a certificate"]
     assert "retry begun" not in report.counts
+
+
+def hidden(run: Run, data: bytes) -> tuple[bytes, ...]:
+    """A message without what others echoed and revealed."""
+    for index in range(run.attempt.flip.size):
+        for kind in (Kind.ECHO, Kind.REVEAL):
+            if index != run.machine.index:
+                left = without_envelopes(data, index, kind)
+                if not left:
+                    return ()
+                (data,) = left
+    return (data,)
+
+
+class HidesAndKeeps(KeepsItsResult):
+    """Besides, does not show restarted members what they signed before."""
+
+    def alter(self, run: Run, index: int, data: bytes) -> tuple[bytes, ...]:
+        return tuple(
+            one
+            for kept in hidden(run, data)
+            for one in super(HidesAndKeeps, self).alter(run, index, kept)
+        )
+
+
+class HidesAndWatches(Watcher):
+    """Nor does its friend, who goes on to the next attempt whatever it holds."""
+
+    def alter(self, run: Run, index: int, data: bytes) -> tuple[bytes, ...]:
+        return hidden(run, data)
+
+    def make_machine(self, *arguments: Any) -> CoinflipMachine:
+        machine = super().make_machine(*arguments)
+        machine.__class__ = without.RetriesAlways
+        return machine
+
+
+def second_chance_after_restarts(machine: type[CoinflipMachine]) -> Scenario:
+    """Both honest members revealed, and come back with journals from before they echoed."""
+    crash = Crash(at_ms=150, down_ms=50, journal=STALE, image_write=2)
+    return replace(
+        second_chance(machine),
+        dishonest={0: only(HidesAndKeeps), 1: only(HidesAndWatches)},
+        crashes={2: [crash], 3: [crash]},
+        start_within_ms=0,
+    )
+
+
+def test_a_retry_after_a_restart_may_come_after_a_certificate() -> None:
+    with pytest.raises(Broken) as caught:
+        run_scenario(second_chance_after_restarts(without.RetriesAfterRestart))
+    assert caught.value.letter == "A"
+    report = run_scenario(second_chance_after_restarts(CoinflipMachine))
+    assert report.counts["restart with a stale journal"] == 2
+    assert all(set(seat.outcomes) == {0} for seat in report.world.honest_seats)
 
 
 class Listener(Deviant):
