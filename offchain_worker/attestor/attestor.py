@@ -13,9 +13,10 @@ import trio
 from chain_types import storage
 from chain_types.records import OpenChallenge, Role
 from chain_types.scale import DecodeError
-from offchain_worker.attestor.follower import DialHoster, Follower, Tools
+from offchain_worker.attestor.follower import follow
 from offchain_worker.attestor.machines import MakeMachine, honest_machine
 from offchain_worker.attestor.store import WorkStore
+from offchain_worker.attestor.tools import DialHoster, Tools
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient
 from offchain_worker.chain.errors import ChainError, ChainReverted
@@ -156,7 +157,7 @@ class _Attestor:
         updates: trio.MemoryReceiveChannel[tuple[Head, OpenChallenge | None]],
     ) -> None:
         try:
-            await Follower(self._tools, challenge_id, index).run(updates)
+            await follow(self._tools, challenge_id, index, updates)
         except Exception:
             # What breaks one challenge must not end the others. It is begun anew from what is on
             # disk, as after a restart of the process, with longer and longer pauses.

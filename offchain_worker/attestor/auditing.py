@@ -1,0 +1,201 @@
+"""What only the active members of a flip do: the audit, and the report on it
+(challenge.md §3, §4)."""
+
+from __future__ import annotations
+
+import random
+
+import trio
+
+from chain_types.calls import SubmitReport
+from chain_types.records import Flip, Role
+from chain_types.report import Outcome, Served
+from offchain_worker.attestor.context import report_context
+from offchain_worker.attestor.decisions import Progress
+from offchain_worker.attestor.membership import Membership
+from offchain_worker.audit.report import ReportError, check_report, sign_report
+from offchain_worker.audit.session import AuditPlan, MomentMissed, audit
+from offchain_worker.chain.heads import Head
+from offchain_worker.coinflip.flip_secrets import FlipSecrets
+from offchain_worker.hypercore.errors import Unreachable
+
+
+class ActiveMember:
+    """This member once R is fixed and it is active.
+
+    Args:
+        member: ours.
+        flip: R, of which we are an active member.
+        secrets: ours of its topic; None: the journal has none.
+
+    Raises:
+        NotActive: we are not.
+    """
+
+    def __init__(self, member: Membership, flip: Flip, secrets: FlipSecrets | None) -> None:
+        self._member = member
+        self._log = member.log
+        self._flip = flip
+        self._secrets = secrets
+        self._context = report_context(
+            member.challenge, flip, member.tools.account.public, member.place
+        )
+        self._hoster: tuple[str, int] | None = None
+
+    @classmethod
+    async def load(cls, member: Membership, flip: Flip) -> ActiveMember:
+        """With the secrets of the flip's topic that the journal has.
+
+        Raises:
+            NotActive: we are not active in it.
+            JournalError: the journal cannot be used.
+        """
+        secrets = await trio.to_thread.run_sync(member.tools.journal.secrets, flip.topic)
+        return cls(member, flip, secrets)
+
+    async def audited(self) -> Progress:
+        """How far the audit was before a restart, as the store has it.
+
+        Raises:
+            OperationError: the store cannot be used.
+        """
+        work = await trio.to_thread.run_sync(self._member.tools.store.load, self._flip.topic)
+        if work.outcome is not None:
+            return Progress.DONE
+        return Progress.NOT_STARTED if work.missed is None else Progress.IMPOSSIBLE
+
+    async def observe(self, head: Head) -> None:
+        """Read where the hoster is.
+
+        Raises:
+            ChainError, DecodeError: the chain cannot be read; the last endpoint stays.
+        """
+        member, hoster = self._member, self._member.challenge.hoster
+        found = await member.tools.client.endpoints(Role.HOSTER, [hoster], at=head.hash)
+        if hoster in found:
+            self._hoster = (found[hoster].host, found[hoster].port)
+
+    @property
+    def moment_ms(self) -> int | None:
+        """The audit moment, ms since 1970; None without secrets."""
+        return None if self._secrets is None else self._context.moment(self._secrets.w)
+
+    @property
+    def secrets_match(self) -> bool:
+        """Whether the z that the chain holds for us is the one in the journal."""
+        member, flip = self._member, self._flip
+        if self._secrets is None:
+            return False
+        seal = self._secrets.audit_seal(flip.topic, member.tools.session_key.public)
+        return seal == flip.commitment_of(member.place)
+
+    async def audit(self) -> Progress:
+        """Wait for the moment, audit, and keep the outcome.
+
+        Cancelled, it drops the session with what it has seen of it; nothing is kept.
+
+        Raises:
+            OperationError: the store cannot be used.
+        """
+        member, context = self._member, self._context
+        tools, challenge, secrets = member.tools, member.challenge, self._known_secrets
+        habit = context.habit(secrets.w)
+        plan = AuditPlan(
+            feed_key=challenge.feed.key,
+            hoster=challenge.noise_key,
+            audit_key=secrets.audit_keypair,
+            fork=challenge.fork,
+            length=challenge.length,
+            drawn=context.drawn(secrets.w),
+            habit=habit,
+            chunks=challenge.timing.chunks,
+            proved=challenge.timing.proved,
+            moment=context.moment(secrets.w),
+            end_ms=challenge.end_ms,
+            chunk_timeout_ms=challenge.timing.chunk_timeout_ms,
+            clock_tolerance_ms=challenge.timing.clock_tolerance_ms,
+        )
+
+        async def dial() -> trio.abc.Stream:
+            # Logged only now: before, the moment is a secret.
+            self._log.info("audit.opened", moment_ms=plan.moment, windowed=habit.windowed)
+            if self._hoster is None:
+                raise OSError("the hoster has no endpoint on chain")
+            try:
+                return await tools.dial(*self._hoster)
+            except ValueError as error:
+                raise Unreachable(f"the hoster's endpoint cannot be used: {error}") from error
+
+        try:
+            result = await audit(plan, dial, clock_ms=tools.clock_ms, choices=random.SystemRandom())
+        except MomentMissed as error:
+            return await self._miss(str(error))
+        await trio.to_thread.run_sync(tools.store.save_outcome, self._flip.topic, result.outcome)
+        self._log.info(
+            "audit.finished",
+            outcome=_outcome_name(result.outcome),
+            detail=result.detail,
+            chunks=result.chunks,
+            receipt_chunks=None if result.receipt is None else len(result.receipt.entries),
+        )
+        return Progress.DONE
+
+    async def give_up(self) -> Progress:
+        """Note down that there is no audit, and why.
+
+        Raises:
+            OperationError: the store cannot be used.
+        """
+        if self._secrets is None:
+            return await self._miss("the journal has no secrets for this topic")
+        return await self._miss("the moment has passed")
+
+    async def _miss(self, reason: str) -> Progress:
+        member = self._member
+        await trio.to_thread.run_sync(member.tools.store.save_missed, self._flip.topic, reason)
+        self._log.warning("audit.missed", reason=reason)
+        return Progress.IMPOSSIBLE
+
+    async def report(self) -> Progress:
+        """Report the outcome that the store has, and the figures of fellow members.
+
+        Cancelled, the report may be on its way, and is tried again with the same content.
+
+        Raises:
+            OperationError: the store cannot be used.
+            RuntimeError: it has no outcome.
+        """
+        member, secrets, topic = self._member, self._known_secrets, self._flip.topic
+        store = member.tools.store
+        work = await trio.to_thread.run_sync(store.load, topic)
+        measured = await trio.to_thread.run_sync(store.load, member.first_topic)
+        if work.outcome is None:
+            raise RuntimeError("a report follows an audit's outcome")
+        report = sign_report(
+            w=secrets.w,
+            audit_key=secrets.audit_keypair,
+            topic=topic,
+            account=member.tools.account.public,
+            outcome=work.outcome,
+            peers=[peer for peer in measured.peers if peer.index != member.place],
+        )
+        try:
+            check_report(report, self._context)
+        except ReportError as error:
+            # The chain would refuse it; what it says must be mended here, not paid for there.
+            self._log.error("report.unusable", reason=f"{type(error).__name__}: {error}")
+            return Progress.IMPOSSIBLE
+        done = await member.submit(
+            SubmitReport(id=member.id, report=report), f"report/{topic.hex()}", "report.accepted"
+        )
+        return Progress.NOT_STARTED if done is None else Progress.DONE
+
+    @property
+    def _known_secrets(self) -> FlipSecrets:
+        if self._secrets is None:
+            raise RuntimeError("without secrets there is nothing to audit or report")
+        return self._secrets
+
+
+def _outcome_name(outcome: Outcome) -> str:
+    return "Served" if isinstance(outcome, Served) else f"Failed({outcome.reason.name})"

@@ -1,0 +1,46 @@
+"""What an attestor works with, whichever challenge it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from offchain_worker.attestor.machines import MakeMachine, honest_machine
+from offchain_worker.attestor.store import WorkStore
+from offchain_worker.chain.accounts import Account
+from offchain_worker.chain.client import ChainClient
+from offchain_worker.coinflip.journal import Journal
+from offchain_worker.keys import KeyPair
+from offchain_worker.swarm.roster import SessionSwarm
+
+DialHoster = Callable[[str, int], Awaitable[trio.abc.Stream]]
+"""Connects to an IP address and port; raises `OSError`."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What an attestor works with, shared by all its challenges.
+
+    Attributes:
+        client: the chain.
+        account: signs transactions.
+        session_key: signs in the coinflip.
+        swarm: meets the rosters.
+        journal: the sign journal.
+        store: peers' figures and audits' outcomes.
+        dial: connects to hosters.
+        clock_ms: the wall clock, ms since 1970.
+        make_machine: what runs the attempts of a coinflip.
+    """
+
+    client: ChainClient
+    account: Account
+    session_key: KeyPair
+    swarm: SessionSwarm
+    journal: Journal
+    store: WorkStore
+    dial: DialHoster
+    clock_ms: Callable[[], int]
+    make_machine: MakeMachine = honest_machine
