@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from offchain_worker.simulation import judge
-from offchain_worker.simulation.judge import CheckSignature, Refused
+from offchain_worker.simulation.judge import CheckSignature, Combine, Refused
 from offchain_worker.simulation.scheduler import Scheduler
 
 BOND = 1_000_000
@@ -173,6 +173,7 @@ class Chain:
         keys: Sequence[bytes],
         min_active: int,
         check: CheckSignature,
+        combine: Combine = judge.result_of,
     ) -> None:
         self.t0 = scheduler.now
         self.genesis = dice.randbytes(32)
@@ -202,6 +203,7 @@ class Chain:
         self._plan = plan
         self._dice = dice
         self._check = check
+        self._combine = combine
         self._stamps = [self.t0]
         self._pending: dict[int, list[tuple[int, Call]]] = {}
         self._attempts: tuple[int, list[tuple[bytes, tuple[int, ...], int]]] | None = None
@@ -285,7 +287,9 @@ class Chain:
             raise Refused("stage")
         topic, places = self.attempt(call.attempt)
         keys = [self.keys[at] for at in places]
-        root, result = judge.anchored_by(topic, keys, call.openings, call.echoes, self._check)
+        root, result = judge.anchored_by(
+            topic, keys, call.openings, call.echoes, self._check, self._combine
+        )
         self.verdict = Anchored(call.attempt, topic, root, result)
         self.active = places
         if self.on_anchor is not None:

@@ -243,7 +243,7 @@ class Watch:
         numbers = [one.x for one in effect.openings]
         if judge.root_of(topic, pairs) != effect.root:
             self.broken("V", f"{seat.place} computes R under a root that its openings do not give")
-        if judge.result_of(topic, effect.root, numbers) != effect.result:
+        if self._world.combine(topic, effect.root, numbers) != effect.result:
             self.broken("V", f"{seat.place} computes an R that nobody can recompute")
         self._numbers_are_in(run.attempt.places, topic, numbers)
 

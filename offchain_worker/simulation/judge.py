@@ -13,6 +13,9 @@ from hashlib import blake2b
 
 CheckSignature = Callable[[bytes, bytes, bytes], bool]
 
+Combine = Callable[[bytes, bytes, Sequence[bytes]], bytes]
+"""(topic, root, numbers in roster order) → R."""
+
 COMMIT, ECHO, REVEAL = 1, 2, 3
 BODY = {COMMIT: 64, ECHO: 32, REVEAL: 64}
 NAME = {COMMIT: b"commit", ECHO: b"echo", REVEAL: b"reveal"}
@@ -193,6 +196,7 @@ def anchored_by(
     openings: Sequence[tuple[bytes, bytes, bytes]],
     echoes: Sequence[bytes],
     check: CheckSignature,
+    combine: Combine = result_of,
 ) -> tuple[bytes, bytes]:
     """Root and R of an `anchor_flip` with (z, salt, x) and echo signatures in roster order."""
     if len(openings) != len(keys) or len(echoes) != len(keys):
@@ -205,4 +209,4 @@ def anchored_by(
     for key, signature in zip(keys, echoes, strict=True):
         if not check(key, _SIGNED[ECHO] + topic + key + root, signature):
             raise Refused("echo")
-    return root, result_of(topic, root, [x for _z, _salt, x in openings])
+    return root, combine(topic, root, [x for _z, _salt, x in openings])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from offchain_worker.coinflip.commitments import Magic, hash_concat
 from offchain_worker.coinflip.machine import CoinflipMachine
 from offchain_worker.simulation.chain import ChainPlan, ChainTiming
 from offchain_worker.simulation.clock import ClockFault
@@ -95,6 +96,8 @@ class Scenario:
             applies).
         rows: of coinflip.md §9 that it touches.
         machine: what honest seats run; a negative control brings another class.
+        magic: how R follows from the numbers, also on this chain; for study, since the real chain
+            accepts only the default.
         most_steps: a run that takes more is broken (R).
     """
 
@@ -113,4 +116,5 @@ class Scenario:
     calm: bool = False
     rows: frozenset[int] = frozenset()
     machine: type[CoinflipMachine] = CoinflipMachine
+    magic: Magic = hash_concat
     most_steps: int = 400_000

@@ -289,6 +289,7 @@ class Seat:
             records=self.disk.records(topic),
             proofs=self.disk.evidence(topic),
             cautious=cautious,
+            magic=self.world.scenario.magic,
             verify_signature=checked,
             decode_message=read,
         )

@@ -373,7 +373,7 @@ class SelectiveAbort(Deviant):
         known = [number for number in numbers if number is not None]
         if topic in self._liked or root is None or len(known) < size:
             return
-        if self._wish(judge.result_of(topic, root, known)):
+        if self._wish(self.world.combine(topic, root, known)):
             self._liked.add(topic)
             for index, data in self._held.pop(topic, {}).items():
                 self.say(run, index, data)

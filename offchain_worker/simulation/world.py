@@ -8,9 +8,10 @@ from functools import cached_property
 from hashlib import blake2b
 
 from offchain_worker.coinflip.attempts import Attempt, Attempts, Expulsion
+from offchain_worker.coinflip.commitments import hash_concat
 from offchain_worker.coinflip.schedule import Timing
 from offchain_worker.simulation import chain as on_chain
-from offchain_worker.simulation import keyring
+from offchain_worker.simulation import judge, keyring
 from offchain_worker.simulation.adversary import Coalition, Dishonest
 from offchain_worker.simulation.chain import Chain
 from offchain_worker.simulation.dice import stream
@@ -95,6 +96,8 @@ class World:
         self._idents = 0
         self.keypairs = keyring.draw(self.dice, scenario.size)
         self.network = Network(self.scheduler, scenario.links, stream(self.dice.getrandbits(64)))
+        # The judge has its own way to the one that the real chain accepts.
+        self.combine = judge.result_of if scenario.magic is hash_concat else scenario.magic
         self.chain = Chain(
             self.scheduler,
             scenario.timing,
@@ -103,6 +106,7 @@ class World:
             [pair.public for pair in self.keypairs],
             scenario.min_active,
             keyring.checked,
+            self.combine,
         )
         self.watch = Watch(self)
         self.chain.on_anchor = self.watch.anchored
