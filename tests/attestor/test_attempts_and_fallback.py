@@ -129,12 +129,11 @@ async def test_a_member_that_comes_too_late_for_an_attempt_is_in_the_next(
     async with open_world(tmp_path, timing=TWO_ATTEMPTS) as world:
         await world.hire()
         late = world.attestors[2]
-        late.unreachable = True
-        await late.lose_chain()
+        late.isolated = True
         started = await world.started()
         gives_up_at = started.challenge.t0 + TC_MS
         await trio.sleep((gives_up_at + 500 - world.clock_ms()) / 1_000)
-        late.unreachable = False
+        late.isolated = False
         settled = await world.settled()
         settlement, flip = settlement_of(settled), settled.flip
         assert flip is not None

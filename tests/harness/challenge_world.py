@@ -178,14 +178,16 @@ class AttestorWorker(Worker):
     Attributes:
         capacity: in how many challenges at a time it registers to be.
         fault: what it does wrong.
+        isolated: whether no connection to or from its fellows comes about.
     """
 
     capacity: int = 4
     fault: AttestorFault | None = None
+    isolated: bool = False
 
     async def work(self, client: ChainClient, task_status: trio.TaskStatus[None]) -> None:
         listener = MemoryListener()
-        place = (self.endpoint.host, self.endpoint.port)
+        place = self.place
         self.world.places[place] = listener.push.send
         try:
             await run_attestor(
@@ -195,13 +197,25 @@ class AttestorWorker(Worker):
                 [listener],
                 self.state,
                 dial=self.world.dial,
-                dial_peer=self.world.dial_peer,
+                dial_peer=self.dial_peer,
                 clock_ms=self.clock_ms,
                 make_machine=honest_machine if self.fault is None else faulty_machine(self.fault),
                 task_status=task_status,
             )
         finally:
             del self.world.places[place]
+
+    async def dial_peer(self, address: PeerAddress) -> trio.abc.Stream:
+        endpoint = address.host, address.port
+        ends = [self, *(w for w in self.world.attestors if endpoint == w.place)]
+        if any(worker.isolated for worker in ends):
+            await trio.sleep(0.001)
+            raise ConnectionRefusedError("it is cut off from its fellows")
+        return await self.world.dial(*endpoint)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.endpoint.host, self.endpoint.port
 
 
 @dataclass
@@ -280,9 +294,6 @@ class World:
         near, far = trio.testing.memory_stream_pair()
         await welcome(far)
         return near
-
-    async def dial_peer(self, address: PeerAddress) -> trio.abc.Stream:
-        return await self.dial(address.host, address.port)
 
     # The chain.
 
