@@ -23,7 +23,9 @@ class Fault(StrEnum):
     EQUIVOCATE = "equivocate"
     """Shows each half of its peers another commit: two signatures that contradict each other (E1).
 
-    It loses its bond and is expelled; the others go on without it."""
+    It gives up instead of echoing a root: when connections are slow, all may by chance follow the
+    same commit, and R would come about in spite of it. It loses its bond and is expelled; the
+    others go on without it."""
     BAD_REVEAL = "bad-reveal"
     """Reveals another number than it committed to, with its signature (E2): it loses its bond."""
     WITHHOLD = "withhold"
@@ -65,6 +67,9 @@ class _Equivocates(_Unashamed):
                 return Send(effect.peer, encode(turned, self.flip, self.index))
             case _:
                 return effect
+
+    def _may_echo(self) -> bool:
+        return False
 
     def _sees_the_other(self, peer: int) -> bool:
         peers = [index for index in range(self.flip.size) if index != self.index]
