@@ -7,7 +7,7 @@ CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
 .PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz model bench wheel \
-	image lock clean
+	npm-peers image lock clean
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -83,6 +83,13 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --constraints requirements-dev.txt pyproject.toml \
 		--output-file requirements.txt
+
+## Unmodified npm peers for interoperation tests and benchmarks (needs Node 20 or newer).
+npm-peers: tests/interop/node/node_modules/.package-lock.json
+
+tests/interop/node/node_modules/.package-lock.json: tests/interop/node/package-lock.json
+	cd tests/interop/node && npm ci --silent
+	@touch $@
 
 $(VENV)/installed: requirements-dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "DatDot needs Python 3.11 or newer; set PYTHON=…")'
