@@ -44,9 +44,9 @@ sim: SECONDS ?= 60
 sim: $(VENV)/installed
 	$(BIN)/datdot simulate coinflip --seconds $(SECONDS) $(ARGS)
 
-## Feed whatever reads bytes of coinflip peers; FUZZ_INPUTS=n of them, FUZZ_SEED=n to begin from.
+## Feed whatever reads bytes of peers; FUZZ_INPUTS=n of them, FUZZ_SEED=n to begin from.
 fuzz: $(VENV)/installed
-	@PYTHONPATH=tests/fuzz $(BIN)/python -m coinflip_fuzz $(if $(FUZZ_INPUTS),--inputs $(FUZZ_INPUTS)) \
+	@PYTHONPATH=tests/fuzz:tests/hypercore $(BIN)/python -m wire_fuzz $(if $(FUZZ_INPUTS),--inputs $(FUZZ_INPUTS)) \
 		$(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 ## Figures of this machine; PARTS chooses among chain, coinflip, transport and memory.

@@ -27,6 +27,7 @@ from offchain_worker.hypercore.tree import (
 WANT_BLOCKS = 2097152
 _PAGE_BITS = 32768
 _MAX_PAGES = 1024
+_FULL_PAGE = (1 << _PAGE_BITS) - 1
 PRIORITY_GET = 1
 PRIORITY_DOWNLOAD = 0
 
@@ -95,7 +96,7 @@ Event = (
 
 
 class RemoteBlocks:
-    """Which blocks the hoster says it has; bounded whatever it says."""
+    """Which blocks the hoster says it has; at most 4 MiB, whatever it says."""
 
     def __init__(self) -> None:
         self._contiguous = 0
@@ -123,9 +124,13 @@ class RemoteBlocks:
         while start < stop:
             page = start // _PAGE_BITS
             end = min(stop, (page + 1) * _PAGE_BITS)
-            mask = ((1 << (end - start)) - 1) << (start % _PAGE_BITS)
-            bits = self._pages.get(page, 0)
-            self._pages[page] = bits | mask if has else bits & ~mask
+            if end - start == _PAGE_BITS:
+                # One short message can name all pages: they must not cost memory each.
+                self._pages[page] = _FULL_PAGE if has else 0
+            else:
+                mask = ((1 << (end - start)) - 1) << (start % _PAGE_BITS)
+                bits = self._pages.get(page, 0)
+                self._pages[page] = bits | mask if has else bits & ~mask
             start = end
 
     def set_bitfield(self, bitfield: m.Bitfield) -> None:

@@ -6,17 +6,22 @@ import random
 from typing import Any
 
 import pytest
-from coinflip_fuzz import campaign, targets
-from coinflip_fuzz.__main__ import main
-from coinflip_fuzz.campaign import Batch, batches, run_batch
-from coinflip_fuzz.corpus import RUNS, corpus
-from coinflip_fuzz.targets import ACCEPTED, TARGETS
+from wire_fuzz import campaign
+from wire_fuzz.__main__ import main
+from wire_fuzz.campaign import Batch, batches, run_batch
+from wire_fuzz.coinflip import targets
+from wire_fuzz.coinflip.corpus import RUNS, corpus
+from wire_fuzz.hypercore import targets as hypercore_targets
+from wire_fuzz.registry import TARGETS
+from wire_fuzz.target import ACCEPTED, Broken
 
 from offchain_worker.coinflip.effects import Found, Silenced
 from offchain_worker.coinflip.envelope import Bundle, EnvelopeError, Kind
 from offchain_worker.coinflip.machine import CoinflipMachine
+from offchain_worker.hypercore import messages as m
+from offchain_worker.hypercore.client import RemoteBlocks
 
-INPUTS = 6_000
+INPUTS = 12_000
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -81,7 +86,7 @@ def test_an_escape_is_shown_with_what_reproduces_it(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("escape: need, seed 5, batch 2, input ")
     assert lines[1].startswith("input: ")
-    assert lines[2] == "again: python -m coinflip_fuzz --seed 5 --target 'need' --batch 2"
+    assert lines[2] == "again: python -m wire_fuzz --seed 5 --target 'need' --batch 2"
     assert not lines[-1].endswith(" 0 escapes")
     data = bytes.fromhex(lines[1].removeprefix("input: "))
     assert len(data) < 6 or data[5] != corpus().recordings[0].flip.topic[5]
@@ -111,7 +116,7 @@ def test_a_parser_that_allocates_what_it_is_told_is_caught(
 def test_machines_are_fuzzed_into_what_matters() -> None:
     """Signed acts of dishonest members lead to proofs, and to finding the own key abused."""
     found: set[type] = set()
-    target = targets.MachineTarget(corpus(), random.Random(1))
+    target = targets.MachineTarget(random.Random(1))
     apply = target._apply
 
     def note(effects: list[Any]) -> None:
@@ -123,3 +128,37 @@ def test_machines_are_fuzzed_into_what_matters() -> None:
         target.feed(target.make())
     assert Found in found
     assert Silenced in found
+
+
+def test_a_decoder_that_reads_beyond_the_end_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(body: bytes, offset: int = 0) -> m.Cancel:
+        return m.Cancel(body[offset] + 256 * body[offset + 1])
+
+    monkeypatch.setattr(m.Cancel, "decode", careless)
+    tally = run_batch(Batch(seed=7, target="messages", number=0, inputs=600))
+    assert {escape.error.split(":")[0] for escape in tally.escapes} <= {"IndexError", "Broken"}
+    assert tally.escaped > 0
+
+
+def test_a_client_that_pays_memory_for_every_page_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A `range` over all blocks, taken by a client that keeps bits for each page."""
+
+    def costly(remote: RemoteBlocks, start: int, length: int, *, has: bool) -> None:
+        for page in range(min(1_024, length // 32_768)):
+            remote._pages[page] = (1 << 32_768) - 1 - page
+
+    monkeypatch.setattr(RemoteBlocks, "set_range", costly)
+    target = hypercore_targets.ClientTarget(random.Random(1))
+    target.make()
+    target.kind = m.Type.RANGE
+    with pytest.raises(Broken, match="are allocated for an input of"):
+        campaign._weigh(target, m.Range(1, 2**50).encode())
+
+
+def test_long_ranges_cost_next_to_nothing() -> None:
+    target = hypercore_targets.ClientTarget(random.Random(1))
+    target.make()
+    target.kind = m.Type.RANGE
+    assert campaign._weigh(target, m.Range(1, 2**50).encode()) == ACCEPTED

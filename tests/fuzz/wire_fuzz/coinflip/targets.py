@@ -1,21 +1,12 @@
-"""What is fuzzed, and what each must never do.
-
-A target makes an input and feeds it. It answers with the word for what became of it, `accepted`
-or the reason of a refusal; any exception that leaves it is an escape: one that is not the
-parser's own, or a `Broken` promise: a decoded value that is not that of its bytes, something kept
-beyond its bound.
-"""
+"""What reads bytes of coinflip peers."""
 
 from __future__ import annotations
 
 import random
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from chain_types.report import MAX_ENVELOPE_BYTES, decode_proof, encode_proof
 from chain_types.scale import ScaleError
-from coinflip_fuzz import mutation
-from coinflip_fuzz.corpus import T0, Corpus, Recording
 from offchain_worker.coinflip.effects import Disconnect, Effect, Journal, Send
 from offchain_worker.coinflip.envelope import (
     BUNDLE_PER_MEMBER,
@@ -40,43 +31,26 @@ from offchain_worker.coinflip.machine import KEPT_VARIANTS, CoinflipMachine
 from offchain_worker.coinflip.topic import Flip
 from offchain_worker.hypercore.errors import DecodeError, ProtocolViolation
 from offchain_worker.hypercore.protomux import Message, Mux, Opening, encode_batch, encode_message
-
-ACCEPTED = "accepted"
-
-
-class Broken(Exception):
-    """A promise of the fuzzed code does not hold."""
+from wire_fuzz import mutation
+from wire_fuzz.coinflip.corpus import T0, Recording, corpus
+from wire_fuzz.target import ACCEPTED, Target, expect
 
 
-def expect(holds: bool, promise: str) -> None:
-    """Raise `Broken` unless it holds."""
-    if not holds:
-        raise Broken(promise)
+class CoinflipTarget(Target):
+    """A target that starts from recorded runs."""
+
+    def __init__(self, source: random.Random) -> None:
+        super().__init__(source)
+        self.corpus = corpus()
 
 
-class Target(ABC):
-    """One thing that reads bytes; a new one for each batch."""
-
-    def __init__(self, corpus: Corpus, source: random.Random) -> None:
-        self.corpus = corpus
-        self.source = source
-
-    @abstractmethod
-    def make(self) -> bytes:
-        """The next input."""
-
-    @abstractmethod
-    def feed(self, data: bytes) -> str:
-        """What became of it."""
-
-
-class EnvelopeTarget(Target):
+class EnvelopeTarget(CoinflipTarget):
     """`decode` on messages of some kinds; bodies are mutated more than headers."""
 
     kinds: Sequence[Kind] = tuple(Kind)
 
-    def __init__(self, corpus: Corpus, source: random.Random) -> None:
-        super().__init__(corpus, source)
+    def __init__(self, source: random.Random) -> None:
+        super().__init__(source)
         self.flip: Flip
         self.sender = 0
 
@@ -173,7 +147,7 @@ class SignedTarget(EnvelopeTarget):
         return ACCEPTED
 
 
-class ProofTarget(Target):
+class ProofTarget(CoinflipTarget):
     """`decode_proof`: SCALE of the argument of `report_fraud`."""
 
     def make(self) -> bytes:
@@ -200,8 +174,8 @@ class ProofTarget(Target):
 class EvidenceTarget(ProofTarget):
     """`inspect`: everything about a proof but its signatures."""
 
-    def __init__(self, corpus: Corpus, source: random.Random) -> None:
-        super().__init__(corpus, source)
+    def __init__(self, source: random.Random) -> None:
+        super().__init__(source)
         self.flip: Flip
 
     def make(self) -> bytes:
@@ -231,11 +205,11 @@ class EvidenceTarget(ProofTarget):
         return ACCEPTED
 
 
-class MuxTarget(Target):
+class MuxTarget(CoinflipTarget):
     """`Mux.receive`: the plaintexts of a peer's frames, with one channel open."""
 
-    def __init__(self, corpus: Corpus, source: random.Random) -> None:
-        super().__init__(corpus, source)
+    def __init__(self, source: random.Random) -> None:
+        super().__init__(source)
         self.frames = self._frames()
         self.restart()
 
@@ -287,7 +261,7 @@ class MuxTarget(Target):
         return ACCEPTED
 
 
-class MachineTarget(Target):
+class MachineTarget(CoinflipTarget):
     """`CoinflipMachine.received` in the middle of recorded runs.
 
     Each batch goes through many machines: a member of a recorded run after some of its inputs,
@@ -298,8 +272,8 @@ class MachineTarget(Target):
     sends_at_most = 16
     """Effects that send, for each member and input: broadcasts, answers, pulls."""
 
-    def __init__(self, corpus: Corpus, source: random.Random) -> None:
-        super().__init__(corpus, source)
+    def __init__(self, source: random.Random) -> None:
+        super().__init__(source)
         self.left = 0
         self.recording: Recording
         self.machine: CoinflipMachine
@@ -399,17 +373,3 @@ class MachineTarget(Target):
             all(proof.offender != machine.index for proof in machine.evidence.values()),
             "nobody proves anything against an honest member",
         )
-
-
-TARGETS: dict[str, tuple[type[Target], float]] = {
-    "envelope": (EnvelopeTarget, 0.18),
-    "signed envelope": (SignedTarget, 0.1),
-    "hello, ping, bulk": (HelloTarget, 0.1),
-    "need": (NeedTarget, 0.1),
-    "bundle": (BundleTarget, 0.12),
-    "proof": (ProofTarget, 0.1),
-    "evidence": (EvidenceTarget, 0.1),
-    "channels": (MuxTarget, 0.1),
-    "machine": (MachineTarget, 0.1),
-}
-"""By name; the second is the share of all inputs."""

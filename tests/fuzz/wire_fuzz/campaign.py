@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from coinflip_fuzz.corpus import corpus
-from coinflip_fuzz.targets import TARGETS, Broken, Target
+from wire_fuzz.registry import TARGETS
+from wire_fuzz.target import Broken, Target
 
 BATCH = 2_000
 WEIGHED = 499
@@ -51,7 +51,7 @@ class Escape:
         )
         yield f"input: {self.data.hex()}"
         yield (
-            f"again: python -m coinflip_fuzz --seed {batch.seed} --target '{batch.target}' "
+            f"again: python -m wire_fuzz --seed {batch.seed} --target '{batch.target}' "
             f"--batch {batch.number}"
         )
 
@@ -83,7 +83,7 @@ class Tally:
 def run_batch(batch: Batch) -> Tally:
     """Make the batch's inputs and feed them."""
     source = random.Random(f"{batch.seed}/{batch.target}/{batch.number}")
-    target = TARGETS[batch.target][0](corpus(), source)
+    target = TARGETS[batch.target][0](source)
     tally = Tally(inputs=batch.inputs)
     begun = time.perf_counter()
     for position in range(batch.inputs):
@@ -97,7 +97,7 @@ def run_batch(batch: Batch) -> Tally:
                 description = f"{type(error).__name__}: {error}"
                 tally.escapes.append(Escape(batch, position, data, description))
             # Its state may be broken: the rest of the batch must not suffer from it.
-            target = TARGETS[batch.target][0](corpus(), source)
+            target = TARGETS[batch.target][0](source)
     tally.seconds = time.perf_counter() - begun
     return tally
 

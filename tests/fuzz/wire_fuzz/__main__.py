@@ -1,4 +1,4 @@
-"""`python -m coinflip_fuzz`: feed, print a table; exit not 0 on an escape."""
+"""`python -m wire_fuzz`: feed, print a table; exit not 0 on an escape."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import argparse
 import os
 import sys
 
-from coinflip_fuzz.campaign import BATCH, Batch, batches, campaign, table
-from coinflip_fuzz.targets import TARGETS
+from wire_fuzz.campaign import BATCH, Batch, batches, campaign, table
+from wire_fuzz.registry import TARGETS
 
-INPUTS = 2_000_000
+INPUTS = 3_000_000
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the arguments ask for; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m coinflip_fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m wire_fuzz", description=__doc__)
     parser.add_argument("--inputs", type=int, default=INPUTS, help="in all, at least")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)

@@ -38,7 +38,7 @@ from offchain_worker.coinflip.schedule import Schedule, Timing
 from offchain_worker.coinflip.topic import Flip
 from offchain_worker.keys import KeyPair
 
-VECTORS = Path(__file__).parents[2] / "vectors" / "challenge.json"
+VECTORS = Path(__file__).parents[3] / "vectors" / "challenge.json"
 T0 = 1_800_000_000_000
 TIMING = Timing(block_ms=500, join_ms=1_500, delta_ms=200, finality_ms=0, flip_ms=5_000)
 LOSS = 0.1

@@ -1,0 +1,1 @@
+"""Hypercore: recorded bytes of npm peers, and what reads a hoster's or a reader's bytes."""
