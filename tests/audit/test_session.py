@@ -5,18 +5,28 @@ Rules: no real time passes but in the tests on loopback; what is a fault of the 
 """
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from audit_world import (
+    AUDITOR,
+    AUTHOR,
+    HOSTER,
+    START_MS,
+    World,
+    accepted,
+    before_each_write,
+    chunk,
+    context_for,
+    manifest_of,
+    open_world,
+)
 
-from chain_types.records import Feed, FeedKind
 from chain_types.report import Failure, Reason, Served
-from offchain_worker.audit.report import ReportContext, check_report, sign_report
 from offchain_worker.audit.session import (
     AuditPlan,
     MomentMissed,
@@ -24,157 +34,21 @@ from offchain_worker.audit.session import (
     chunks_to_read,
     reading_order,
 )
-from offchain_worker.coinflip.commitments import audit_commitment
 from offchain_worker.coinflip.draws import SessionHabit
 from offchain_worker.hoster.adversary import Fault
 from offchain_worker.hoster.feeds import append
 from offchain_worker.hoster.hoster import Hoster
-from offchain_worker.hoster.store import FeedStore, Library
+from offchain_worker.hoster.store import Library
 from offchain_worker.hypercore.connection import wall_clock_ms
-from offchain_worker.hypercore.manifest import Manifest, feed_key, single_signer_manifest
-from offchain_worker.keys import KeyPair
-
-AUTHOR = KeyPair.from_seed(bytes([1]) * 32)
-HOSTER = KeyPair.from_seed(bytes([2]) * 32)
-AUDITOR = KeyPair.from_seed(bytes([3]) * 32)
-START_MS = 1_800_000_000_000
-
-
-@dataclass
-class World:
-    """A hoster with one feed, and a network that the tests can cut."""
-
-    library: Library
-    store: FeedStore
-    nursery: trio.Nursery
-    context: ReportContext
-    w: bytes
-    origin: float
-    dialled: int = 0
-    hosters: list[Hoster] = field(default_factory=list)
-
-    def clock_ms(self) -> int:
-        """The wall clock that goes with Trio's."""
-        return START_MS + round((trio.current_time() - self.origin) * 1_000)
-
-    def hoster(self, **options) -> Hoster:
-        self.hosters.append(Hoster(self.library, HOSTER, **{"clock_ms": self.clock_ms, **options}))
-        return self.hosters[-1]
-
-    def dial(self, hoster: Hoster) -> Callable:
-        async def dial() -> trio.abc.Stream:
-            self.dialled += 1
-            ours, theirs = trio.testing.memory_stream_pair()
-            self.nursery.start_soon(hoster.serve_stream, theirs)
-            return ours
-
-        return dial
-
-    def plan(self, **changes) -> AuditPlan:
-        context = self.context
-        plan = AuditPlan(
-            feed_key=context.feed.key,
-            hoster=HOSTER.public,
-            audit_key=AUDITOR,
-            fork=context.fork,
-            length=context.length,
-            drawn=context.drawn(self.w),
-            habit=context.habit(self.w),
-            chunks=context.chunks,
-            proved=context.proved,
-            moment=context.moment(self.w),
-            end_ms=START_MS + 60_000,
-            chunk_timeout_ms=1_000,
-            clock_tolerance_ms=context.clock_tolerance_ms,
-        )
-        return replace(plan, **changes)
-
-    async def audit(self, serving: Hoster, **changes):
-        return await audit(
-            self.plan(**changes),
-            self.dial(serving),
-            clock_ms=self.clock_ms,
-            choices=random.Random(1),
-        )
-
-
-def context_for(length: int, *, windowed: bool, compat: bool = False):
-    """What the chain knows, and a w that draws the wished habit."""
-    manifest = None if compat else single_signer_manifest(AUTHOR.public)
-    context = ReportContext(
-        topic=b"t" * 32,
-        result=b"R" * 32,
-        account=b"a" * 32,
-        session_key=b"k" * 32,
-        commitment=b"",
-        roster_size=5,
-        roster_index=0,
-        feed=Feed(
-            key=AUTHOR.public if manifest is None else feed_key(manifest),
-            signer=AUTHOR.public,
-            kind=FeedKind.COMPAT if compat else FeedKind.MANIFEST,
-        ),
-        hoster=HOSTER.public,
-        fork=0,
-        length=length,
-        chunks=100,
-        proved=32,
-        window_start_ms=START_MS + 1_000,
-        window_ms=10_000,
-        clock_tolerance_ms=2_000,
-    )
-    w = next(
-        w
-        for w in (bytes([n]) * 32 for n in range(256))
-        if context.habit(w).windowed == windowed and context.habit(w).multiple > 1
-    )
-    commitment = audit_commitment(context.topic, context.session_key, w, AUDITOR.public)
-    return replace(context, commitment=commitment), w
-
-
-def manifest_of(feed: Feed) -> Manifest | None:
-    return None if feed.kind is FeedKind.COMPAT else single_signer_manifest(feed.signer)
-
-
-def chunk(index: int) -> bytes:
-    return random.Random(index).randbytes(index % 700)
-
-
-def before_each_write(stream: trio.StapledStream, action: Callable) -> None:
-    """Await `action` between a write and its delivery to the other side."""
-    deliver = stream.send_stream.send_all_hook
-
-    async def hook() -> None:
-        await action()
-        await deliver()
-
-    stream.send_stream.send_all_hook = hook
 
 
 @pytest.fixture
 def world(tmp_path: Path, nursery):
     """150 chunks, of which 140 are vouched for; compat feeds are in the tests on loopback."""
-    with Library(tmp_path / "library") as library:
-        context, w = context_for(140, windowed=False)
-        store = library.create(context.feed.key, manifest_of(context.feed))
-        append(store, [chunk(index) for index in range(130)], AUTHOR)
-        append(store, [chunk(index) for index in range(130, 150)], AUTHOR)
-        world = World(library, store, nursery, context, w, trio.current_time())
+    with open_world(tmp_path, nursery) as world:
         yield world
         assert not any(hoster.counters["crashes"] for hoster in world.hosters)
         nursery.cancel_scope.cancel()
-
-
-def accepted(world: World, result) -> bool:
-    """Whether the chain's rules accept the report of this audit."""
-    report = sign_report(
-        w=world.w,
-        audit_key=AUDITOR,
-        topic=world.context.topic,
-        account=world.context.account,
-        outcome=result.outcome,
-    )
-    return check_report(report, world.context) == result.receipt
 
 
 @pytest.mark.parametrize("windowed", [False, True])
