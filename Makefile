@@ -7,7 +7,7 @@ CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
 .PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz model bench wheel \
-	npm-peers image lock clean
+	npm-peers interop image lock clean
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -90,6 +90,10 @@ npm-peers: tests/interop/node/node_modules/.package-lock.json
 tests/interop/node/node_modules/.package-lock.json: tests/interop/node/package-lock.json
 	cd tests/interop/node && npm ci --silent
 	@touch $@
+
+## Both ways with the npm peers, as real processes; the last line says how many cases there were.
+interop: $(VENV)/installed npm-peers
+	$(BIN)/pytest tests/interop -q $(PYTEST_ARGS)
 
 $(VENV)/installed: requirements-dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "DatDot needs Python 3.11 or newer; set PYTHON=…")'

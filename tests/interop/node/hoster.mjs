@@ -1,6 +1,6 @@
 // A stock hoster: node hoster.mjs [--version 11] [--chunks N] [--size BYTES] [--compat]
 // Prints {"event":"listening", port, key, noiseKey}; with --trace each plaintext frame received and sent.
-import { block, endWithParent, hypercore, keyPair, listen, options, say, temporaryFolder } from './peers.mjs'
+import { block, endWithParent, hypercore, keyPair, listen, options, say, temporaryFolder, trace } from './peers.mjs'
 
 const chosen = options({ version: '11', chunks: '33', size: '1024', seed: undefined, compat: false, trace: false })
 const Hypercore = await hypercore(chosen.version)
@@ -14,24 +14,9 @@ for (let index = 0; index < Number(chosen.chunks); index++) {
 if (batch.length > 0) await core.append(batch)
 
 const keys = keyPair(chosen.seed)
-const started = process.hrtime.bigint()
-const elapsed = () => Number((process.hrtime.bigint() - started) / 1000n)
 const port = await listen(keys, (stream) => {
   if (chosen.trace) trace(stream)
   core.replicate(stream)
 })
 endWithParent()
 say('listening', { port, key: core.key.toString('hex'), noiseKey: keys.publicKey.toString('hex') })
-
-/** Say every plaintext frame, with microseconds since the start. */
-function trace(stream) {
-  const client = () => stream.remotePublicKey?.toString('hex')
-  const write = stream.write.bind(stream)
-  stream.on('data', (data) => {
-    say('received', { at: elapsed(), client: client(), bytes: Buffer.from(data).toString('hex') })
-  })
-  stream.write = (data, ...rest) => {
-    say('sent', { at: elapsed(), client: client(), length: data.byteLength })
-    return write(data, ...rest)
-  }
-}

@@ -4,18 +4,36 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
+import readline from 'node:readline'
 import { parseArgs } from 'node:util'
 
 import SecretStream from '@hyperswarm/secret-stream'
 import crypto from 'hypercore-crypto'
 
-const implementations = { 11: 'hypercore', 10: 'hypercore10' }
+const implementations = {
+  11: { core: 'hypercore', store: 'corestore' },
+  10: { core: 'hypercore10', store: 'corestore6' }
+}
 
 /** The class of one of the two versions under test. */
 export async function hypercore(version) {
-  const name = implementations[version]
-  if (name === undefined) throw new Error(`there is no hypercore ${version} here`)
-  return (await import(name)).default
+  return (await import(implementation(version).core)).default
+}
+
+/** The Corestore that belongs to that version. */
+export async function corestore(version) {
+  return (await import(implementation(version).store)).default
+}
+
+/** Something out of the inside of that version, such as 'lib/multisig.js'. */
+export async function inside(version, file) {
+  return (await import(`${implementation(version).core}/${file}`)).default
+}
+
+function implementation(version) {
+  const names = implementations[version]
+  if (names === undefined) throw new Error(`there is no hypercore ${version} here`)
+  return names
 }
 
 /** The same bytes in every language: SHA-256 of "feed INDEX", repeated to `size` bytes. */
@@ -47,9 +65,7 @@ export function say(event, fields = {}) {
 export async function listen(keys, serve) {
   const server = net.createServer((socket) => {
     socket.setNoDelay(true)
-    const stream = new SecretStream(false, socket, { keyPair: keys })
-    stream.on('error', (error) => say('stream-error', { message: error.message }))
-    serve(stream)
+    serve(secured(new SecretStream(false, socket, { keyPair: keys })))
   })
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
   return server.address().port
@@ -59,9 +75,31 @@ export async function listen(keys, serve) {
 export function connect(address, keys) {
   const [host, port] = address.split(':')
   const socket = net.connect({ host, port: Number(port), noDelay: true })
-  const stream = new SecretStream(true, socket, { keyPair: keys })
+  return secured(new SecretStream(true, socket, { keyPair: keys }))
+}
+
+function secured(stream) {
   stream.on('error', (error) => say('stream-error', { message: error.message }))
+  stream.on('close', () => say('stream-closed'))
   return stream
+}
+
+const started = process.hrtime.bigint()
+
+/** Say every plaintext frame, with microseconds since the start; what is sent in whole if `full`. */
+export function trace(stream, { full = false } = {}) {
+  const elapsed = () => Number((process.hrtime.bigint() - started) / 1000n)
+  const client = () => stream.remotePublicKey?.toString('hex')
+  const write = stream.write.bind(stream)
+  stream.on('data', (data) => {
+    say('received', { at: elapsed(), client: client(), bytes: Buffer.from(data).toString('hex') })
+  })
+  stream.write = (data, ...rest) => {
+    const sent = { at: elapsed(), client: client(), length: data.byteLength }
+    if (full) sent.bytes = Buffer.from(data).toString('hex')
+    say('sent', sent)
+    return write(data, ...rest)
+  }
 }
 
 /** The command line: every option is a string with a default, or a flag. */
@@ -73,6 +111,22 @@ export function options(defaults) {
     ])
   )
   return parseArgs({ options: described }).values
+}
+
+/**
+ * Do what the lines of standard input say, {"id", "do", ...} each, side by side; they are answered
+ * by {"event": "done", "id", ...} or {"event": "failed", "id", "message"}.
+ */
+export function obey(commands) {
+  readline.createInterface({ input: process.stdin }).on('line', async (line) => {
+    const { id, do: name, ...fields } = JSON.parse(line)
+    try {
+      if (!Object.hasOwn(commands, name)) throw new Error(`there is no command ${name}`)
+      say('done', { id, ...(await commands[name](fields)) })
+    } catch (error) {
+      say('failed', { id, message: error.message, code: error.code })
+    }
+  })
 }
 
 /** End with the parent: its end of our standard input closes. */
