@@ -66,6 +66,11 @@ class RequestFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class AnsweredLate:
+    """An answer came to a request that had been taken back."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionFailed:
     """There is no head to read from, or the one shown does not verify."""
 
@@ -82,13 +87,16 @@ class ExtensionReceived:
 
 @dataclass(frozen=True, slots=True)
 class AvailabilityChanged:
-    """The hoster said more about which blocks it has."""
+    """The hoster said more about which blocks it has, in so many pages of 32,768."""
+
+    pages: int = 1
 
 
 Event = (
     HeadVerified
     | BlockVerified
     | RequestFailed
+    | AnsweredLate
     | SessionFailed
     | ExtensionReceived
     | AvailabilityChanged
@@ -112,14 +120,15 @@ class RemoteBlocks:
         """Whether the hoster spoke about the block's surroundings and left the block out."""
         return index // _PAGE_BITS in self._pages and not self.has(index)
 
-    def set_range(self, start: int, length: int, *, has: bool) -> None:
-        """Take a `range` message."""
+    def set_range(self, start: int, length: int, *, has: bool) -> int:
+        """Take a `range` message; returns how many pages that changed, at least 1."""
         if has and start == 0:
             self._contiguous = max(self._contiguous, length)
-            return
+            return 1
         if not has and start < self._contiguous:
             # What lies behind the hole is not known any more; the hoster repeats it when asked.
             self._contiguous = start
+        pages = 0
         stop = min(start + length, _MAX_PAGES * _PAGE_BITS)
         while start < stop:
             page = start // _PAGE_BITS
@@ -131,7 +140,9 @@ class RemoteBlocks:
                 mask = ((1 << (end - start)) - 1) << (start % _PAGE_BITS)
                 bits = self._pages.get(page, 0)
                 self._pages[page] = bits | mask if has else bits & ~mask
+            pages += 1
             start = end
+        return max(1, pages)
 
     def set_bitfield(self, bitfield: m.Bitfield) -> None:
         """Take a `bitfield` message; it is the truth about the blocks that it covers."""
@@ -261,10 +272,10 @@ class ClientSession:
                 return self._on_no_data(m.NoData.decode(body, offset))
             case m.Type.RANGE:
                 announced = m.Range.decode(body, offset)
-                self.remote_blocks.set_range(
+                pages = self.remote_blocks.set_range(
                     announced.start, announced.length, has=not announced.drop
                 )
-                return [AvailabilityChanged()]
+                return [AvailabilityChanged(pages)]
             case m.Type.BITFIELD:
                 self.remote_blocks.set_bitfield(m.Bitfield.decode(body, offset))
                 return [AvailabilityChanged()]
@@ -299,8 +310,7 @@ class ClientSession:
             return self._on_upgrade(self._upgrade, data)
         index = self._blocks.pop(data.request, None)
         if index is None:
-            self._forget_cancelled(data.request)
-            return []
+            return self._forget_cancelled(data.request)
         self._free.append(data.request)
         try:
             return [self._verify_block(data, index)]
@@ -381,8 +391,7 @@ class ClientSession:
             self._free.append(refusal.request)
             return [SessionFailed(error)] if self.head is None else []
         if self._blocks.pop(refusal.request, None) is None:
-            self._forget_cancelled(refusal.request)
-            return []
+            return self._forget_cancelled(refusal.request)
         self._free.append(refusal.request)
         return [RequestFailed(refusal.request, error)]
 
@@ -410,10 +419,12 @@ class ClientSession:
         self._highest_id += 1
         return self._highest_id
 
-    def _forget_cancelled(self, request_id: int) -> None:
-        if request_id in self._cancelled:
-            self._cancelled.remove(request_id)
-            self._free.append(request_id)
+    def _forget_cancelled(self, request_id: int) -> list[Event]:
+        if request_id not in self._cancelled:
+            return []
+        self._cancelled.remove(request_id)
+        self._free.append(request_id)
+        return [AnsweredLate()]
 
     def _missing_levels(self, index: int) -> int:
         """How many levels lie between a node and the first verified one above it."""

@@ -51,6 +51,7 @@ KEEP_ALIVE_S = 5.0
 IDLE_S = 60.0
 FLUSH_S = 1.0
 MIN_WATCH_S = 0.1
+TURN_EVENTS = 1_000
 # The longest message that fits a frame, whatever the numbers of its channel and type.
 MAX_MESSAGE_BYTES = MAX_FRAME_BYTES - SEAL_BYTES - 32
 # What a queued message costs besides its bytes, so that empty ones are bounded too.
@@ -474,9 +475,14 @@ class Connection:
             await self._take(plaintexts, arrived)
 
     async def _take(self, plaintexts: list[bytes], arrived: float) -> None:
+        taken = 0
         for plaintext in plaintexts:
             for event in self._mux.receive(plaintext):
                 await self._handle(event, arrived)
+                taken += 1
+                if taken % TURN_EVENTS == 0:
+                    # A batch may hold millions; others have their turn in between.
+                    await trio.lowlevel.checkpoint()
                 # Ended meanwhile: what is left of a batch, however long, is not even looked at.
                 self._check()
 

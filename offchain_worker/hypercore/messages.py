@@ -30,6 +30,8 @@ CAPABILITY_BYTES = 32
 NS_REPLICATE_INITIATOR = namespace("hypercore", 1)
 NS_REPLICATE_RESPONDER = namespace("hypercore", 2)
 MAX_PROOF_NODES = 4096
+MAX_BITFIELD_WORDS = 65_536
+"""For as many blocks as the widest want."""
 _NODE_BYTES = 1 + 1 + 32
 
 
@@ -442,7 +444,11 @@ class Bitfield:
     @classmethod
     def decode(cls, body: bytes, offset: int = 0) -> Bitfield:
         decoder = Decoder(body, offset)
-        return cls(decoder.uint(), decoder.u32_array())
+        start = decoder.uint()
+        # Looked at before the words are made: in memory they take nine times their bytes.
+        if Decoder(body, decoder.offset).uint() > MAX_BITFIELD_WORDS:
+            raise DecodeError(f"a bitfield of more than {MAX_BITFIELD_WORDS} words")
+        return cls(start, decoder.u32_array())
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from offchain_worker.hypercore import messages as m
 from offchain_worker.hypercore.client import (
     PRIORITY_DOWNLOAD,
     PRIORITY_GET,
+    AnsweredLate,
     AvailabilityChanged,
     BlockVerified,
     ClientSession,
@@ -48,6 +49,14 @@ from offchain_worker.keys import KeyPair
 WINDOW = 48
 EXTENSION_QUEUE = 64
 MAX_EXTENSION_BYTES = 64 * 1024
+UNASKED_BYTES = 8 * 1024 * 1024
+UNASKED_BYTES_PER_S = 4 * 1024 * 1024
+"""What a hoster may say unasked: so much at once, and so much more for each second. A hoster that
+fetches the feed itself tells each block that it gets: some eight thousand a second."""
+UNASKED_MESSAGE_BYTES = 512
+"""What a message weighs besides its bytes."""
+MAX_STRAYS = 65_536
+"""Messages for no channel, keep-alives among them: those of four days."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,28 @@ class _Waiter:
         return result
 
 
+class Allowance:
+    """What a peer may send without having been asked; only time refills it."""
+
+    __slots__ = ("_at", "_left")
+
+    def __init__(self, now: float) -> None:
+        self._left = float(UNASKED_BYTES)
+        self._at = now
+
+    def take(self, cost: int, now: float) -> None:
+        """Pay for a message that came at `now`, seconds of any steady clock.
+
+        Raises:
+            ProtocolViolation: the allowance is used up.
+        """
+        refilled = self._left + (now - self._at) * UNASKED_BYTES_PER_S
+        self._left = min(refilled, UNASKED_BYTES) - cost
+        self._at = now
+        if self._left < 0:
+            raise ProtocolViolation("the peer sends far more than it was asked for")
+
+
 class Reader:
     """Reads one feed on one connection; made by `open_reader` or `read_feed`.
 
@@ -131,7 +162,8 @@ class Reader:
         connection: the connection it uses.
         feed_key: the feed's 32-byte key.
         extensions: extension messages in the order in which they came. At most 64 wait; of more,
-            or of messages above 64 KiB, the oldest or the long ones are dropped and counted.
+            or of messages above 64 KiB with their name, the oldest or the long ones are dropped
+            and counted.
         extensions_dropped: how many that were.
         error: why reading ended, or None as long as it goes on.
     """
@@ -153,6 +185,7 @@ class Reader:
         self._session = ClientSession(feed_key)
         self._requests: dict[int, _Request] = {}
         self._window = trio.Semaphore(WINDOW, max_value=WINDOW)
+        self._unasked = Allowance(trio.current_time())
         self._changed = trio.lowlevel.ParkingLot()
 
     @property
@@ -316,6 +349,8 @@ class Reader:
             incoming.type, incoming.frame, incoming.offset, batched=incoming.batched
         )
         self._flush_now()
+        if not (events and isinstance(events[0], BlockVerified | RequestFailed | AnsweredLate)):
+            self._unasked.take(UNASKED_MESSAGE_BYTES + len(incoming.frame), incoming.arrived)
         for event in events:
             self._on_event(event, incoming.arrived)
 
@@ -335,13 +370,17 @@ class Reader:
                     request.owner.put(error)
             case ExtensionReceived(name, payload):
                 self._on_extension(ExtensionMessage(name, payload, arrived))
-            case HeadVerified() | AvailabilityChanged():
+            case HeadVerified():
+                self._changed.unpark_all()
+            case AvailabilityChanged(pages):
+                # What covers many pages is paid for like as many messages, at an eighth.
+                self._unasked.take(pages * UNASKED_MESSAGE_BYTES // 8, arrived)
                 self._changed.unpark_all()
             case SessionFailed(error):
                 self._fail(error)
 
     def _on_extension(self, message: ExtensionMessage) -> None:
-        if len(message.payload) > MAX_EXTENSION_BYTES:
+        if len(message.name) + len(message.payload) > MAX_EXTENSION_BYTES:
             self.extensions_dropped += 1
             return
         try:
@@ -506,6 +545,7 @@ async def open_reader(
             timeout=limits.handshake,
             accept=accept,
             max_frame=max_frame,
+            max_strays=MAX_STRAYS,
         ) as connection,
         read_feed(connection, feed_key, limits) as reader,
     ):

@@ -9,6 +9,7 @@ from offchain_worker.hypercore import messages as m
 from offchain_worker.hypercore.answers import answer
 from offchain_worker.hypercore.client import (
     PRIORITY_DOWNLOAD,
+    AnsweredLate,
     BlockVerified,
     ClientSession,
     ExtensionReceived,
@@ -106,7 +107,7 @@ def test_ids_of_cancelled_requests_wait_for_their_answers() -> None:
     session.cancel(first)
     assert sent(session) == [(m.Type.CANCEL, m.Cancel(1).encode())]
     assert session.request_block(1, PRIORITY_DOWNLOAD) == 2
-    assert session.receive(m.Type.DATA, late) == []
+    assert session.receive(m.Type.DATA, late) == [AnsweredLate()]
     assert session.request_block(2, PRIORITY_DOWNLOAD) == 1
 
 
