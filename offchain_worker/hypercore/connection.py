@@ -16,6 +16,7 @@ from typing import Protocol
 
 import trio
 
+from offchain_worker.hypercore.arrival import StampedReader
 from offchain_worker.hypercore.encoding import blake2b_256
 from offchain_worker.hypercore.errors import (
     ChannelClosed,
@@ -70,7 +71,8 @@ class Incoming:
     Attributes:
         type: its number.
         frame, offset: `body` is `frame` from `offset` on.
-        arrived: when its last byte came in, in seconds of `trio.current_time`.
+        arrived: when its last byte came in, in seconds of `trio.current_time`: over TCP the
+            kernel's stamp, however late this process looks.
         batched: whether it came in one frame with others.
     """
 
@@ -310,6 +312,7 @@ class Connection:
         self._ended = trio.Event()
         self._last_read = self._last_written = self._last_keep_alive = trio.current_time()
         self._writing_since = math.inf
+        self._stamps: list[Callable[[float], None]] = []
         self._written = trio.lowlevel.ParkingLot()
 
     async def open_channel(
@@ -379,7 +382,21 @@ class Connection:
         while self._is_writing and self.error is None:
             await self._written.park()
 
+    def stamp_next(self, stamp: Callable[[float], None]) -> None:
+        """Call `stamp` with the time at which what is queued now is handed to the stream.
+
+        A busy process writes later than it queues. It is called once, in the writing task, must
+        not wait, and is forgotten when the connection ends before. Exact as long as no more than
+        `SEND_BYTES` wait, as with requests.
+        """
+        self._stamps.append(stamp)
+
     # --- inside ---------------------------------------------------------------------------------
+
+    def _stamp(self, now: float) -> None:
+        stamps, self._stamps = self._stamps, []
+        for stamp in stamps:
+            stamp(now)
 
     @property
     def _is_writing(self) -> bool:
@@ -462,9 +479,10 @@ class Connection:
 
     async def _read(self, first: list[bytes]) -> None:
         await self._take(first, trio.current_time())
+        reader = StampedReader(self._stream)
         while True:
-            data = await self._stream.receive_some(RECEIVE_BYTES)
-            arrived = self._last_read = trio.current_time()
+            data = await reader.read(RECEIVE_BYTES)
+            self._last_read = trio.current_time()
             if not data:
                 raise Disconnected("the peer closed the connection")
             self.bytes_in += len(data)
@@ -472,7 +490,7 @@ class Connection:
             if self._secret.keep_alives > self._keep_alives:
                 self._mux.stray(self._secret.keep_alives - self._keep_alives)
                 self._keep_alives = self._secret.keep_alives
-            await self._take(plaintexts, arrived)
+            await self._take(plaintexts, reader.arrived)
 
     async def _take(self, plaintexts: list[bytes], arrived: float) -> None:
         taken = 0
@@ -522,6 +540,7 @@ class Connection:
                 frames.append(encrypt(self._outgoing.get_nowait()))
                 size += len(frames[-1])
             self._writing_since = trio.current_time()
+            self._stamp(self._writing_since)
             await self._stream.send_all(frames[0] if len(frames) == 1 else b"".join(frames))
             self._writing_since = math.inf
             self._last_written = trio.current_time()

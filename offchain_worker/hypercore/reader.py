@@ -82,8 +82,8 @@ class Block:
         index: its number.
         data: its bytes.
         leaf: its tree node; `leaf.hash` is the leaf hash.
-        requested, arrived: seconds of `trio.current_time`; when the request was queued for
-            sending, and when the last byte of the answer came in.
+        requested, arrived: seconds of `trio.current_time`; when the request was handed to the
+            transport, and when the last byte of the answer came in (`Incoming.arrived`).
     """
 
     index: int
@@ -111,6 +111,9 @@ class _Request:
         self.index = index
         self.owner = owner
         self.requested = requested
+
+    def sent(self, at: float) -> None:
+        self.requested = at
 
 
 class _Waiter:
@@ -291,8 +294,10 @@ class Reader:
     def _request(self, index: int, priority: int, owner: _Waiter) -> int:
         """Ask for a block; the window bounds how many small requests can wait to be sent."""
         request_id = self._session.request_block(index, priority)
-        self._requests[request_id] = _Request(index, owner, trio.current_time())
+        request = _Request(index, owner, trio.current_time())
+        self._requests[request_id] = request
         self._flush_now()
+        self.connection.stamp_next(request.sent)
         return request_id
 
     def _cancel(self, request_id: int) -> None:
