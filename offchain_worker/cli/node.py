@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from offchain_worker.cli.common import LogOption, StdinOption, run_service
-from offchain_worker.errors import UsageError
+from offchain_worker.errors import OperationError, UsageError
 from offchain_worker.service.logs import LogFormat
 
 MAX_PATCH_BYTES = 4 * 1024 * 1024
@@ -43,6 +43,17 @@ def run(
     genesis_patch: Annotated[
         Path | None, typer.Option(help="A JSON file that is merged into the genesis.")
     ] = None,
+    finality_lag: Annotated[
+        int,
+        typer.Option(min=0, max=1000, help="How many blocks the final one is behind the newest."),
+    ] = 0,
+    kept_states: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of how many past blocks the states are kept; left out, of all."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Execute every block of --dir again, and end.")
+    ] = False,
     log: LogOption = LogFormat.TEXT,
     until_stdin_closes: StdinOption = False,
 ) -> None:
@@ -54,6 +65,9 @@ def run(
     from datdot_node.main import run as run_node
     from datdot_node.node import Mode
 
+    if verify:
+        _verify(directory)
+        return
     patch = None if genesis_patch is None else _read_patch(genesis_patch)
 
     async def main() -> int:
@@ -65,12 +79,33 @@ def run(
                 mode=Mode(mode.value),
                 preset=preset,
                 genesis_patch=patch,
+                finality_lag=finality_lag,
+                kept_states=kept_states,
             )
         except* NodeError as group:
             raise UsageError(f"The chain cannot run: {group.exceptions[0]}.") from group
         return 0
 
     run_service(main, log=log, until_stdin_closes=until_stdin_closes)
+
+
+def _verify(directory: Path | None) -> None:
+    from datdot_node.chain import Chain
+    from datdot_node.errors import BadBlock, NodeError
+
+    if directory is None or not (directory / "chain.sqlite").exists():
+        raise UsageError("--verify needs --dir with a chain in it.")
+    try:
+        with Chain.open(directory) as chain:
+            count = chain.verify()
+            head = chain.head
+    except BadBlock as error:
+        raise OperationError(f"The chain in {directory} does not hold: {error}.") from error
+    except NodeError as error:
+        raise UsageError(f"The chain cannot be opened: {error}.") from error
+    typer.echo(
+        f"{count} blocks up to {head.number} hold: executed again, each gave its state root."
+    )
 
 
 def _read_patch(path: Path) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import msgspec
 import pytest
 from ended import Datdot
 
+from datdot_node import Chain
 from offchain_worker.service.keyfiles import KeyKind, describe_key
 
 UNIT = 10**12
@@ -131,3 +133,21 @@ def test_a_genesis_patch_that_the_runtime_refuses(datdot: Datdot, tmp_path: Path
     ended = datdot("node", "--port", "0", "--genesis-patch", patch)
     assert (ended.status, ended.out) == (2, "")
     assert "The chain cannot run: the runtime" in ended.err
+
+
+def test_a_chain_is_executed_again(datdot: Datdot, tmp_path: Path) -> None:
+    folder = tmp_path / "chain"
+    assert datdot("node", "--verify").err == "datdot: --verify needs --dir with a chain in it.\n"
+    assert datdot("node", "--verify", "--dir", folder).status == 2
+    with Chain.open(folder) as chain:
+        for _ in range(3):
+            chain.new_block()
+    ended = datdot("node", "--verify", "--dir", folder)
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.startswith("3 blocks up to 3 hold")
+    with sqlite3.connect(folder / "chain.sqlite") as database:
+        database.execute("UPDATE block SET body = x'00' WHERE number = 2")
+    database.close()
+    ended = datdot("node", "--verify", "--dir", folder)
+    assert (ended.status, ended.out) == (1, "")
+    assert "does not hold: block 2 does not replay" in ended.err

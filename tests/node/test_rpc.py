@@ -15,10 +15,11 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Message, Request
 
 from datdot_node import Chain, transport
-from datdot_node.errors import PortInUse
+from datdot_node.errors import PortInUse, StateDiscarded
 from datdot_node.main import run
 from datdot_node.node import Mode, Node
 from datdot_node.rpc import session
+from datdot_node.rpc.methods import translated
 from datdot_node.server import Server, listen, port_of
 
 
@@ -35,8 +36,10 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(mode: Mode = Mode.MANUAL, **options: Any) -> AsyncIterator[Running]:
-    chain = await trio.to_thread.run_sync(Chain.open)
+async def serving(
+    mode: Mode = Mode.MANUAL, *, finality_lag: int = 0, **options: Any
+) -> AsyncIterator[Running]:
+    chain = await trio.to_thread.run_sync(lambda: Chain.open(finality_lag=finality_lag))
     try:
         async with trio.open_nursery() as nursery:
             node = Node(chain, mode)
@@ -239,6 +242,57 @@ async def test_dev() -> None:
         assert await client.call("dev_replay") is True
         assert (await client.refused("dev_newBlock", {"timestamp": 5}))["code"] == -32603
         assert (await client.refused("dev_newBlock", 10_000))["code"] == -32602
+
+
+async def test_forks_and_forward(wallet: Any) -> None:
+    number = "0x26aa394eea5630e07c48ae0c9558cef702a5c1b19ab7a04f536c519aca4983ac"
+    async with serving(finality_lag=4) as running, connected(running) as client:
+        await client.call("dev_newBlock", 2)
+        watched = await client.call(
+            "author_submitAndWatchExtrinsic", "0x" + wallet.transfer(0).hex()
+        )
+        assert (await client.notified())["params"]["result"] == "ready"
+        replaced = await client.call("dev_newBlock")
+        assert (await client.notified())["params"]["result"] == {"inBlock": replaced}
+        storage = await client.call("state_subscribeStorage", [number])
+        assert (await client.notified())["params"]["result"]["changes"] == [[number, "0x03000000"]]
+        heads = await client.call("chain_subscribeNewHeads")
+        assert (await client.notified())["params"]["result"]["number"] == "0x3"
+
+        newest = await client.call("dev_reorg", 1)
+        third = await client.call("chain_getBlockHash", 3)
+        assert third != replaced
+        told = {watched: [], storage: [], heads: []}
+        for _ in range(3 + 3 + 2):
+            notification = (await client.notified())["params"]
+            told[notification["subscription"]].append(notification["result"])
+        assert told[watched] == [{"retracted": replaced}, "ready", {"inBlock": third}]
+        values = [[value for _, value in each["changes"]] for each in told[storage]]
+        assert values == [["0x02000000"], ["0x03000000"], ["0x04000000"]]
+        assert [each["number"] for each in told[heads]] == ["0x3", "0x4"]
+        assert await client.call("chain_getBlockHash") == newest
+
+        assert await client.call("dev_setHead", third) == third
+        assert (await client.notified())["params"]["result"]["changes"] == [[number, "0x03000000"]]
+        assert (await client.notified())["params"]["result"]["number"] == "0x3"
+        assert await client.call("dev_fastForward", 60_000) == 120
+        error = await client.refused("dev_setHead", third)
+    assert error["code"] == -32603
+    assert "is final" in error["message"]
+
+
+async def test_a_discarded_state_is_said_as_a_native_node_says_it() -> None:
+    chain = await trio.to_thread.run_sync(lambda: Chain.open(kept_states=1))
+    try:
+        for _ in range(3):
+            chain.new_block()
+        with pytest.raises(StateDiscarded) as caught:
+            chain.storage(b":code", 1)
+    finally:
+        chain.close()
+    error = translated(caught.value)
+    assert error.code == 4003
+    assert error.message.startswith("Client error: UnknownBlock: State already discarded")
 
 
 async def test_heads() -> None:

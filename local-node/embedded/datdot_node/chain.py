@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -16,13 +17,20 @@ from typing import Any, Self
 from datdot_node import blob, genesis, pool
 from datdot_node.authoring import BlockBuilder, replay
 from datdot_node.block import Block, Header
-from datdot_node.errors import BadBlock, BadRuntime, BadStore, RuntimeTrapped, UnknownBlock
+from datdot_node.errors import (
+    BadBlock,
+    BadRuntime,
+    BadStore,
+    RuntimeTrapped,
+    StateDiscarded,
+    UnknownBlock,
+)
 from datdot_node.executor import Runtime
 from datdot_node.hashing import blake2_256, storage_key
 from datdot_node.overlay import EmptyState, Overlay, StateView
 from datdot_node.pool import Pool, PoolError
 from datdot_node.scale import Reader, ScaleError
-from datdot_node.state import State
+from datdot_node.state import State, read_all
 from datdot_node.store import Store, past_state
 from datdot_node.validity import (
     TransactionInvalid,
@@ -38,6 +46,9 @@ _RUNTIMES = 3
 """How many compiled runtimes are kept: those of blocks around an upgrade."""
 _RECHECKED_PER_BLOCK = 8
 _REMEMBERED = 1024
+_FINALIZED = "finalized"
+MAX_FORWARD = 20_000
+"""Most blocks that are made in one go to put the clock forward."""
 
 At = bytes | int | None
 """Names a block: its hash, its number, or None for the newest."""
@@ -59,11 +70,32 @@ def packaged_code() -> bytes:
         ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Retracted:
+    """Blocks that are no more of the chain.
+
+    Attributes:
+        blocks: in ascending order.
+        head: the header of the block that was the newest then.
+        changes: what this made of the state; None is a removal.
+    """
+
+    blocks: tuple[Block, ...]
+    head: Header
+    changes: dict[bytes, bytes | None]
+
+
 class Chain:
     """A chain, in a folder or in memory. Use it as a context manager, or `close` it."""
 
     def __init__(
-        self, store: Store, *, clock: Callable[[], int], cache: Path | None, finality_lag: int
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], int],
+        cache: Path | None,
+        finality_lag: int,
+        kept_states: int | None,
     ) -> None:
         """For `Chain.open`."""
         head, genesis_hash = store.head(), store.hash_of(0)
@@ -73,6 +105,7 @@ class Chain:
         self._clock = clock
         self._cache = cache
         self._finality_lag = finality_lag
+        self._kept_states = kept_states
         self._head = head
         self._head_hash = head.hash
         self._genesis_hash = genesis_hash
@@ -84,7 +117,9 @@ class Chain:
         self._state = State(store.state(), int(store.meta("state_version") or 1))
         if self._state.trie.root != head.state_root:
             raise BadStore(f"the stored state is not that of block {head.number}")
+        self._finalized = max(int(store.meta(_FINALIZED) or 0), head.number - finality_lag, 0)
         self._imported: deque[tuple[Block, dict[bytes, bytes | None]]] = deque(maxlen=_REMEMBERED)
+        self._retracted: deque[Retracted] = deque(maxlen=_REMEMBERED)
         self.pool = Pool()
 
     @classmethod
@@ -98,6 +133,7 @@ class Chain:
         clock: Callable[[], int] = wall_clock_ms,
         cache: Path | None = None,
         finality_lag: int = 0,
+        kept_states: int | None = None,
     ) -> Self:
         """Opens the chain in `directory`, or begins it there; None begins one in memory.
 
@@ -106,7 +142,9 @@ class Chain:
         configuration and the preset (None: "development"); an old chain goes on with its own
         genesis, and where one of the two is given it must have been begun with the same.
         `clock` gives Unix milliseconds; `cache` is where compiled code is kept (None: the user's
-        cache folder); the finalized block is `finality_lag` blocks behind the newest.
+        cache folder); the finalized block is `finality_lag` blocks behind the newest. Of the
+        states of blocks before the newest only the last `kept_states` stay readable (None: all),
+        and always those of blocks that are not final.
         Raises `ChainLocked`, `BadStore`, `BadGenesis`, `BadRuntime`, `UnknownImport`.
         """
         cache = blob.default_cache() if cache is None else cache
@@ -120,7 +158,13 @@ class Chain:
                 _begin(store, Runtime(code, cache=cache), code, preset, genesis_patch, begun_with)
             elif asked and store.meta("begun_with") != begun_with:
                 raise BadStore(f"the chain in {directory} was begun with another genesis")
-            return cls(store, clock=clock, cache=cache, finality_lag=finality_lag)
+            return cls(
+                store,
+                clock=clock,
+                cache=cache,
+                finality_lag=finality_lag,
+                kept_states=kept_states,
+            )
         except (sqlite3.Error, ScaleError) as error:
             store.close()
             raise BadStore(f"the chain in {directory} is damaged: {error}") from error
@@ -153,9 +197,7 @@ class Chain:
     @property
     def finalized(self) -> Header:
         """The newest finalized block's header."""
-        if not self._finality_lag:
-            return self._head
-        return self.header(max(0, self._head.number - self._finality_lag))
+        return self.header(self._finalized)
 
     @property
     def genesis_hash(self) -> bytes:
@@ -199,10 +241,15 @@ class Chain:
         return found
 
     def state(self, at: At = None) -> StateView:
-        """The state after a block, to be read before the next block is made."""
+        """The state after a block, to be read before the next block is made.
+
+        Raises `UnknownBlock`, `StateDiscarded`.
+        """
         number = self.number(at)
         if number == self._head.number:
             return self._state
+        if number < self._store.oldest_state():
+            raise StateDiscarded(f"the state of block {number} was discarded")
         return past_state(self._store, self._state, number, self._head.number)
 
     def storage(self, key: bytes, at: At = None) -> bytes | None:
@@ -353,7 +400,118 @@ class Chain:
         self._store.add(block, changes, self._state)
         self._state.apply(changes)
         self._head, self._head_hash = block.header, block.hash
+        self._finalized = max(self._finalized, block.number - self._finality_lag)
         self._imported.append((block, dict(changes)))
+        self._prune()
+
+    def _prune(self) -> None:
+        if self._kept_states is None:
+            return
+        oldest = min(self._head.number - self._kept_states, self._finalized)
+        if oldest > self._store.oldest_state():
+            self._store.prune(oldest)
+
+    def fast_forward(self, until_ms: int) -> int:
+        """Makes block after block, a slot each, until the clock shows `until_ms`; how many.
+
+        The clock of later blocks goes on from there. Raises `ValueError` for more than
+        `MAX_FORWARD` blocks, and as `new_block`.
+        """
+        count = (until_ms - self.earliest_timestamp()) // self.slot_ms
+        if count > MAX_FORWARD:
+            raise ValueError(f"{count} blocks are more than {MAX_FORWARD} at once")
+        made = 0
+        while (timestamp := self.earliest_timestamp()) <= until_ms:
+            # A new chain has no time yet: it begins with the clock's.
+            self.new_block(timestamp or min(self.now_ms(), until_ms))
+            made += 1
+        self.travel(max(0, until_ms - self.now_ms()))
+        return made
+
+    # Forks
+
+    def rewind(self, at: At) -> None:
+        """Takes the blocks after `at` back, so that the next one begins a fork there.
+
+        Their transactions go back into the pool as far as they are valid there. Raises
+        `BadBlock` when one of the blocks is final, `UnknownBlock`.
+        """
+        number = self.number(at)
+        if number < self._finalized:
+            raise BadBlock(f"block {self._finalized} is final: nothing before it can be the head")
+        dropped = [self.block(each) for each in range(number + 1, self._head.number + 1)]
+        if not dropped:
+            return
+        if self._store.meta(_FINALIZED) != (known := str(self._finalized).encode()):
+            self._store.set_meta(_FINALIZED, known)
+        undo = self._store.take_back(number)
+        self._state.apply(undo.items())
+        head = self._store.head()
+        if head is None or self._state.trie.root != head.state_root:
+            raise BadStore(f"the state of block {number} cannot be restored")
+        self._head, self._head_hash = head, head.hash
+        self._newest_code = None
+        self._imported = deque(
+            (each for each in self._imported if each[0].number <= number), maxlen=_REMEMBERED
+        )
+        self._retracted.append(Retracted(tuple(dropped), head, undo))
+        waiting = self.pool.clear()
+        back = [extrinsic for block in dropped for extrinsic in block.extrinsics]
+        for extrinsic in (*back, *waiting):
+            try:
+                self.pool.add(extrinsic, self.validate(extrinsic), number)
+            except PoolError:
+                # What this fork has made invalid; inherents too, of which nobody is told.
+                self.pool.note_invalid(blake2_256(extrinsic))
+
+    def reorganise(self, depth: int, count: int | None = None) -> Block:
+        """Replaces the newest `depth` blocks by `count` others (default: one more); the newest.
+
+        Raises `BadBlock` when one of them is final, `UnknownBlock` for more than there are.
+        """
+        if depth < 1 or (count is not None and count < 1):
+            raise ValueError("a reorganisation replaces blocks by blocks")
+        fork = self._head.number - depth
+        # In another slot than the block that is replaced, or it could be the same block again.
+        first = self.timestamp(self.number(fork + 1)) + self.slot_ms
+        self.rewind(fork)
+        block = self.new_block(max(self.now_ms(), first))
+        for _ in range((depth + 1 if count is None else count) - 1):
+            block = self.new_block()
+        return block
+
+    def take_retracted(self) -> "list[Retracted]":
+        """What was taken back since this was last called."""
+        retracted = list(self._retracted)
+        self._retracted.clear()
+        return retracted
+
+    def verify(self, progress: Callable[[int], None] | None = None) -> int:
+        """Executes every block again, from the oldest state that there is; how many.
+
+        Each must follow from the one before by the runtime of its parent's state, give the state
+        root in its header, and the last one the state that is stored. `progress` is called with
+        the number of each. Raises `BadBlock`.
+        """
+        first = self._store.oldest_state()
+        items = dict(read_all(self.state(first)))
+        state = State(items, self._state.trie.version)
+        parent = self.header(first)
+        if state.trie.root != parent.state_root:
+            raise BadBlock(f"the state of block {first} is not that of its header")
+        for number in range(first + 1, self._head.number + 1):
+            block = self.block(number)
+            if block.header.parent_hash != parent.hash or block.hash != self.hash(number):
+                raise BadBlock(f"block {number} does not follow block {number - 1}")
+            state.apply(replay(self.runtime(state), state, block).items())
+            if state.trie.root != block.header.state_root:
+                raise BadBlock(f"block {number} gives another state than its header says")
+            parent = block.header
+            if progress is not None:
+                progress(number)
+        if state.trie.root != self._state.trie.root:
+            raise BadBlock("the stored state is not that of the newest block")
+        return self._head.number - first
 
     def take_imported(self) -> list[tuple[Block, dict[bytes, bytes | None]]]:
         """The blocks made since this was last called, with their changes; the last few if many."""

@@ -42,6 +42,10 @@ class UnknownBlock(NodeError):
     """No block with this hash or number in the chain."""
 
 
+class StateDiscarded(UnknownBlock):
+    """The block is there, but its state was pruned."""
+
+
 class ChainLocked(NodeError):
     """Another process works on this folder."""
 

@@ -25,20 +25,30 @@ async def run(
     preset: str | None = None,
     genesis_patch: Mapping[str, Any] | None = None,
     code: bytes | None = None,
+    finality_lag: int = 0,
+    kept_states: int | None = None,
     ready_line: bool = False,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Runs a chain and serves JSON-RPC until it is cancelled, which leaves a whole chain behind.
 
-    `directory` None keeps the chain in memory. `preset`, `genesis_patch` and `code` are those of
-    `Chain.open`; the time between blocks is the slot of that genesis. Starts with the bound port;
-    `ready_line` also prints `{"event":"ready","url":…,"port":…,"genesis":…,"head":…}` on standard
-    output. Raises the errors of `Chain.open` and `PortInUse`.
+    `directory` None keeps the chain in memory. `preset`, `genesis_patch`, `code`, `finality_lag`
+    and `kept_states` are those of `Chain.open`; the time between blocks is the slot of that
+    genesis. Starts with the bound port; `ready_line` also prints
+    `{"event":"ready","url":…,"port":…,"genesis":…,"head":…}` on standard output. Raises the errors
+    of `Chain.open` and `PortInUse`.
     """
     listeners = await listen(host, port)
     try:
         chain = await trio.to_thread.run_sync(
-            lambda: Chain.open(directory, code=code, preset=preset, genesis_patch=genesis_patch)
+            lambda: Chain.open(
+                directory,
+                code=code,
+                preset=preset,
+                genesis_patch=genesis_patch,
+                finality_lag=finality_lag,
+                kept_states=kept_states,
+            )
         )
     except BaseException:
         for listener in listeners:

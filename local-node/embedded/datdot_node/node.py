@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from datdot_node.block import Block
-from datdot_node.chain import Chain
+from datdot_node.chain import Chain, Retracted
 from datdot_node.errors import BadBlock
 from datdot_node.executor import Runtime
 from datdot_node.pool import PoolEvent, Status
@@ -35,11 +35,13 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What happened: new blocks with their changes, newly finalized ones, news of the pool.
+    """What happened: blocks taken back, new blocks with their changes, newly finalized ones, news
+    of the pool.
 
     `runtime_version`: the new runtime's encoded version, if the runtime changed.
     """
 
+    retracted: list[Retracted]
     blocks: list[Block]
     changes: list[dict[bytes, bytes | None]]
     finalized: list[Block]
@@ -90,8 +92,9 @@ class Node:
     def _collect(self) -> Update | None:
         """What happened since the last piece of work."""
         chain = self._chain
+        retracted = chain.take_retracted()
         imported, pool = chain.take_imported(), chain.pool.take_events()
-        if not imported and not pool:
+        if not imported and not pool and not retracted:
             return None
         finalized = []
         for number in range(self._finalized + 1, chain.finalized.number + 1):
@@ -103,6 +106,7 @@ class Node:
             self._runtime = runtime
             version = chain.call("Core_version")
         return Update(
+            retracted,
             [block for block, _ in imported],
             [changes for _, changes in imported],
             finalized,

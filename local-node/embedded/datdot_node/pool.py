@@ -310,6 +310,22 @@ class Pool:
                 self._events.append(PoolEvent(transaction.hash, Status.INVALID))
                 self._ban(transaction.hash, now_ms)
 
+    def clear(self) -> list[bytes]:
+        """Removes everything, without a word to those who listen; in the order of arrival.
+
+        For a chain that goes back: which tags its blocks provide is not true any more.
+        """
+        waiting = sorted(self._transactions.values(), key=lambda each: each.sequence)
+        self._used = {True: [0, 0], False: [0, 0]}
+        self._transactions.clear()
+        self._providers.clear()
+        self._dependents.clear()
+        return [each.extrinsic for each in waiting]
+
+    def note_invalid(self, transaction_hash: bytes) -> None:
+        """Tells those who listen that a transaction which is not here is not valid any more."""
+        self._events.append(PoolEvent(transaction_hash, Status.INVALID))
+
     def _ban(self, transaction_hash: bytes, now_ms: int) -> None:
         self._banned = {key: until for key, until in self._banned.items() if until > now_ms}
         if len(self._banned) >= MAX_BANNED:

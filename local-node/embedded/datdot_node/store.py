@@ -17,6 +17,7 @@ from datdot_node.overlay import Overlay, StateView
 from datdot_node.state import State
 
 FORMAT = 1
+_OLDEST_STATE = "oldest_state"
 _RECENT = 64
 """For so many blocks back, going through all changes since is quicker than through the history."""
 _SCHEMA = """
@@ -124,6 +125,37 @@ class Store:
             self._db.executemany("INSERT INTO history VALUES (?, ?, ?)", history)
             self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", values)
             self._db.executemany("DELETE FROM state WHERE key = ?", gone)
+
+    def take_back(self, number: int) -> dict[bytes, bytes | None]:
+        """Removes the blocks after `number`; the changes that give its state back.
+
+        The states that these need must not have been pruned.
+        """
+        undo = self.changed_since(number)
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "INSERT OR REPLACE INTO state VALUES (?, ?)",
+                [(key, value) for key, value in undo.items() if value is not None],
+            )
+            self._db.executemany(
+                "DELETE FROM state WHERE key = ?",
+                [(key,) for key, value in undo.items() if value is None],
+            )
+            self._db.execute("DELETE FROM history WHERE number > ?", (number,))
+            self._db.execute("DELETE FROM block WHERE number > ?", (number,))
+        return undo
+
+    def prune(self, number: int) -> None:
+        """Forgets the states before block `number`; the blocks stay."""
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM history WHERE number <= ?", (number,))
+            self.set_meta(_OLDEST_STATE, str(number).encode())
+
+    def oldest_state(self) -> int:
+        """The first block whose state can be read."""
+        return int(self.meta(_OLDEST_STATE) or 0)
 
     def _insert(self, block: Block) -> None:
         self._db.execute(

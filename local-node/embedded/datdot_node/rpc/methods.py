@@ -11,7 +11,14 @@ from typing import Any
 from scalecodec.utils.ss58 import ss58_decode
 
 from datdot_node.chain import Chain
-from datdot_node.errors import BadBlock, NodeError, RuntimeTrapped, UnknownBlock, UnknownMethod
+from datdot_node.errors import (
+    BadBlock,
+    NodeError,
+    RuntimeTrapped,
+    StateDiscarded,
+    UnknownBlock,
+    UnknownMethod,
+)
 from datdot_node.hashing import blake2_256
 from datdot_node.pool import PoolError
 from datdot_node.rpc import views
@@ -48,6 +55,10 @@ def translated(error: NodeError) -> RpcError:
     """What an error of the chain is in JSON-RPC."""
     if isinstance(error, PoolError):
         return RpcError(error.code, error.message, error.data)
+    if isinstance(error, StateDiscarded):
+        return RpcError(
+            _CLIENT_ERROR, f"Client error: UnknownBlock: State already discarded: {error}"
+        )
     if isinstance(error, UnknownBlock):
         return RpcError(_CLIENT_ERROR, f"Client error: UnknownBlock: {error}")
     if isinstance(error, RuntimeTrapped | UnknownMethod):
@@ -364,6 +375,35 @@ def _time_travel(chain: Chain, params: Params) -> Any:
     """Puts the clock forward by so many milliseconds; the clock then."""
     chain.travel(params.number(0, "the milliseconds"))
     return chain.now_ms()
+
+
+@method("dev_fastForward")
+def _fast_forward(chain: Chain, params: Params) -> Any:
+    """Makes a block in every slot for so many milliseconds to come; how many."""
+    until = max(chain.now_ms(), chain.timestamp()) + params.number(0, "the milliseconds")
+    try:
+        return chain.fast_forward(until)
+    except ValueError as error:
+        raise RpcError(INVALID_PARAMS, f"Invalid params: {error}") from error
+
+
+@method("dev_setHead")
+def _set_head(chain: Chain, params: Params) -> Any:
+    """Takes the blocks after one back; its hash. An error if one of them is final."""
+    at = params.block(0)
+    if at is None:
+        raise RpcError(INVALID_PARAMS, "Invalid params: the block is missing")
+    chain.rewind(at)
+    return to_hex(chain.head_hash)
+
+
+@method("dev_reorg")
+def _reorg(chain: Chain, params: Params) -> Any:
+    """Replaces the newest `depth` blocks by one more of others; the hash of the newest."""
+    depth = params.number(0, "the depth")
+    if not 1 <= depth < MAX_NEW_BLOCKS:
+        raise RpcError(INVALID_PARAMS, f"Invalid params: 1 to {MAX_NEW_BLOCKS - 1} blocks at once")
+    return to_hex(chain.reorganise(depth).hash)
 
 
 @method("dev_replay")

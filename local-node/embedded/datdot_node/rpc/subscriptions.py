@@ -1,6 +1,7 @@
 """What a client may subscribe to, and what it is then told."""
 
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ Send = Callable[[str, str, Any], None]
 """Sends a notification: its method, the subscription's id, the value. Never waits."""
 
 
-class Subscription:
+class Subscription(ABC):
     """One subscription of one client.
 
     Until `start` notifications are kept back, so that none overtakes the answer that tells the
@@ -45,9 +46,9 @@ class Subscription:
         else:
             self._early.append(value)
 
+    @abstractmethod
     def update(self, update: Update) -> None:
         """Tells the client what of an update concerns it."""
-        raise NotImplementedError
 
 
 class NewHeads(Subscription):
@@ -61,12 +62,14 @@ class NewHeads(Subscription):
     )
 
     def update(self, update: Update) -> None:
+        if update.retracted and not update.blocks:
+            self.notify(views.header(update.retracted[-1].head))
         for block in update.blocks:
             self.notify(views.header(block.header))
 
 
 class AllHeads(NewHeads):
-    """The same here, where there are no forks."""
+    """The same here, where a fork is never seen before it is the best."""
 
     notification = "chain_allHead"
     unsubscribe: tuple[str, ...] = ("chain_unsubscribeAllHeads",)
@@ -109,15 +112,20 @@ class Storage(Subscription):
         self.notify({"block": to_hex(block_hash), "changes": storage_changes(changes)})
 
     def update(self, update: Update) -> None:
+        for retracted in update.retracted:
+            self._changed(retracted.head.hash, retracted.changes)
         for block, changes in zip(update.blocks, update.changes, strict=True):
-            mine = {
-                key: changes[key]
-                for key in self._values.keys() & changes.keys()
-                if changes[key] != self._values[key]
-            }
-            if mine:
-                self._values.update(mine)
-                self._tell(block.hash, mine)
+            self._changed(block.hash, changes)
+
+    def _changed(self, block_hash: bytes, changes: dict[bytes, bytes | None]) -> None:
+        mine = {
+            key: changes[key]
+            for key in self._values.keys() & changes.keys()
+            if changes[key] != self._values[key]
+        }
+        if mine:
+            self._values.update(mine)
+            self._tell(block_hash, mine)
 
 
 class ExtrinsicStatus(Subscription):
@@ -131,6 +139,9 @@ class ExtrinsicStatus(Subscription):
         self._hash = transaction_hash
 
     def update(self, update: Update) -> None:
+        for block in (block for each in update.retracted for block in each.blocks):
+            if not self.finished and self._is_in(block):
+                self.notify({"retracted": to_hex(block.hash)})
         for event in update.pool:
             if event.hash == self._hash and not self.finished:
                 self._pool_event(event)
