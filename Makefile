@@ -49,7 +49,7 @@ fuzz: $(VENV)/installed
 	@PYTHONPATH=tests/fuzz:tests/hypercore $(BIN)/python -m wire_fuzz $(if $(FUZZ_INPUTS),--inputs $(FUZZ_INPUTS)) \
 		$(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-## Figures of this machine; PARTS chooses among chain, coinflip, transport and memory.
+## Figures of this machine; PARTS chooses among those that benchmarks/__main__.py lists.
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks $(PARTS)
 

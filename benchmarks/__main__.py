@@ -8,11 +8,12 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import chain, coinflip, memory, transport
+from benchmarks import chain, coinflip, long_chain, memory, transport
 from benchmarks.figures import Figure, table
 
 PARTS: dict[str, tuple[Callable[[], Iterator[Figure]], ...]] = {
     "chain": (chain.start, chain.blocks, chain.reports),
+    "long-chain": (long_chain.day, long_chain.accounts),
     "coinflip": (coinflip.delays, coinflip.rounds, coinflip.floods, coinflip.strangers),
     "transport": (transport.reading,),
     "memory": (memory.resident,),
