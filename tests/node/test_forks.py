@@ -97,6 +97,11 @@ def test_a_fork_deeper_than_the_chain(forking: Chain, clock: Any) -> None:
         forking.reorganise(0)
 
 
+def test_fast_forward_begins_a_new_chain(chain: Chain, clock: Any) -> None:
+    assert chain.fast_forward(clock.ms + 4 * chain.slot_ms) == 5
+    assert chain.timestamp(1) == clock.ms
+
+
 def test_fast_forward_fills_every_slot(chain: Chain, clock: Any) -> None:
     chain.new_block()
     start = chain.timestamp()

@@ -417,14 +417,16 @@ class Chain:
         The clock of later blocks goes on from there. Raises `ValueError` for more than
         `MAX_FORWARD` blocks, and as `new_block`.
         """
-        count = (until_ms - self.earliest_timestamp()) // self.slot_ms
+        # A new chain has no time yet: it begins with the clock's.
+        timestamp = self.earliest_timestamp() or min(self.now_ms(), until_ms)
+        count = (until_ms - timestamp) // self.slot_ms
         if count > MAX_FORWARD:
             raise ValueError(f"{count} blocks are more than {MAX_FORWARD} at once")
         made = 0
-        while (timestamp := self.earliest_timestamp()) <= until_ms:
-            # A new chain has no time yet: it begins with the clock's.
-            self.new_block(timestamp or min(self.now_ms(), until_ms))
+        while timestamp <= until_ms:
+            self.new_block(timestamp)
             made += 1
+            timestamp = self.earliest_timestamp()
         self.travel(max(0, until_ms - self.now_ms()))
         return made
 
