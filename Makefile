@@ -7,7 +7,7 @@ CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
 .PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz model bench wheel \
-	npm-peers interop image lock clean
+	npm-peers test-node interop image lock clean
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -91,8 +91,16 @@ tests/interop/node/node_modules/.package-lock.json: tests/interop/node/package-l
 	cd tests/interop/node && npm ci --silent
 	@touch $@
 
+## The npm package that adds receipts to a Node hoster (needs Node 20 or newer).
+test-node: integrations/node/node_modules/.package-lock.json
+	cd integrations/node && npm test
+
+integrations/node/node_modules/.package-lock.json: integrations/node/package-lock.json
+	cd integrations/node && npm ci --silent
+	@touch $@
+
 ## Both ways with the npm peers, as real processes; the last line says how many cases there were.
-interop: $(VENV)/installed npm-peers
+interop: $(VENV)/installed npm-peers integrations/node/node_modules/.package-lock.json
 	$(BIN)/pytest tests/interop -q $(PYTEST_ARGS)
 
 $(VENV)/installed: requirements-dev.txt pyproject.toml

@@ -1,4 +1,5 @@
-"""Makes the helper modules of this folder importable; says at the end how many cases there were."""
+"""Makes the helper modules of this folder and of the audit's tests importable; says at the end how
+many cases there were."""
 
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "audit"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

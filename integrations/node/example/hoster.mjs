@@ -4,7 +4,8 @@
 //   datdot-hoster --store FOLDER --key noise.json --listen IP:PORT [--upstream IP:PORT …] FEED …
 //
 // Each FEED (its key in hex) is copied from the upstream peers, and its growth is followed. What
-// happens is written to standard output, one JSON object a line.
+// happens is written to standard output, one JSON object a line. It ends on Ctrl-C, or with
+// --until-stdin-closes as soon as standard input does.
 import net from 'node:net'
 import { parseArgs } from 'node:util'
 
@@ -34,7 +35,8 @@ async function main() {
       key: { type: 'string', default: 'noise.json' },
       listen: { type: 'string', default: '127.0.0.1:4200' },
       upstream: { type: 'string', multiple: true, default: [] },
-      corestore: { type: 'string', default: 'corestore' }
+      corestore: { type: 'string', default: 'corestore' },
+      'until-stdin-closes': { type: 'boolean', default: false }
     }
   })
   const listen = address(values.listen)
@@ -55,6 +57,10 @@ async function main() {
   })
 
   for (const key of positionals) await keep(store, Buffer.from(key, 'hex'))
+
+  const end = () => store.close().then(() => process.exit(0))
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, end)
+  if (values['until-stdin-closes']) process.stdin.resume().once('end', end)
 
   const server = net.createServer((socket) => {
     socket.setNoDelay(true)
@@ -96,8 +102,10 @@ function follow(store, { host, port }, pause = 500) {
   const stream = new SecretStream(true, socket)
   watch(stream)
   stream.once('handshake', () => { pause = 500 })
-  stream.once('close', () => setTimeout(follow, pause, store, { host, port }, Math.min(2 * pause, MAX_PAUSE_MS)))
-  store.replicate(stream)
+  stream.once('close', () => {
+    setTimeout(follow, pause, store, { host, port }, Math.min(2 * pause, MAX_PAUSE_MS))
+  })
+  if (!store.closing) store.replicate(stream)
 }
 
 /** Nothing that a peer does ends more than its own connection. */

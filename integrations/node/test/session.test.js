@@ -87,6 +87,23 @@ for (const version of Object.keys(versions)) {
     assert.deepEqual([receipt.length, receipt.treeHash], [30, hex(await core.treeHash(30))])
   })
 
+  test(name('an upgrade to less than the newest head is sent with the rest'), async (t) => {
+    const core = await openCore(t, version)
+    await core.append(blocks(5))
+    const { receipts } = noting()
+    const client = await reader(t, version, core.key, receipts, core, { update: false })
+    while (client.core.peers.length === 0) await new Promise((resolve) => client.core.once('peer-add', resolve))
+    const [peer] = client.core.peers
+    const request = (id, fields) => {
+      const none = { block: null, hash: null, seek: null, upgrade: null, manifest: false, priority: 0 }
+      peer.wireRequest.send({ id, fork: 0, ...none, ...fields })
+    }
+    request(90, { upgrade: { start: 0, length: 3 } })
+    for (const index of range(0, 5)) request(91 + index, { block: { index, nodes: 0 } })
+    const [receipt] = await client.received(1)
+    assert.deepEqual([receipt.length, indices(receipt).sort()], [5, range(0, 5)])
+  })
+
   test(name('a truncation discards what was collected'), async (t) => {
     const core = await openCore(t, version)
     await core.append(blocks(10))
