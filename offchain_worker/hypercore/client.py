@@ -7,7 +7,7 @@ believed before it leads to a head that the feed's signer signed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -104,21 +104,20 @@ Event = (
 
 
 class RemoteBlocks:
-    """Which blocks the hoster says it has; at most 4 MiB, whatever it says."""
+    """Which blocks the hoster says it has; at most 8 MiB, whatever it says."""
 
     def __init__(self) -> None:
         self._contiguous = 0
         self._pages: dict[int, int] = {}
+        self._spoken: dict[int, int] = {}
 
     def has(self, index: int) -> bool:
         """Whether the hoster announced the block."""
-        if index < self._contiguous:
-            return True
-        return bool(self._pages.get(index // _PAGE_BITS, 0) >> (index % _PAGE_BITS) & 1)
+        return index < self._contiguous or _bit(self._pages, index)
 
     def denied(self, index: int) -> bool:
-        """Whether the hoster spoke about the block's surroundings and left the block out."""
-        return index // _PAGE_BITS in self._pages and not self.has(index)
+        """Whether the hoster said of this block that it does not have it."""
+        return _bit(self._spoken, index) and not self.has(index)
 
     def set_range(self, start: int, length: int, *, has: bool) -> int:
         """Take a `range` message; returns how many pages that changed, at least 1."""
@@ -129,39 +128,50 @@ class RemoteBlocks:
             # What lies behind the hole is not known any more; the hoster repeats it when asked.
             self._contiguous = start
         pages = 0
-        stop = min(start + length, _MAX_PAGES * _PAGE_BITS)
-        while start < stop:
-            page = start // _PAGE_BITS
-            end = min(stop, (page + 1) * _PAGE_BITS)
-            if end - start == _PAGE_BITS:
-                # One short message can name all pages: they must not cost memory each.
-                self._pages[page] = _FULL_PAGE if has else 0
-            else:
-                mask = ((1 << (end - start)) - 1) << (start % _PAGE_BITS)
-                bits = self._pages.get(page, 0)
-                self._pages[page] = bits | mask if has else bits & ~mask
+        for page, mask in _pages(start, length):
+            bits = self._pages.get(page, 0)
+            self._set(page, mask, _joined(bits, mask) if has else bits & ~mask)
             pages += 1
-            start = end
         return max(1, pages)
 
     def set_bitfield(self, bitfield: m.Bitfield) -> None:
         """Take a `bitfield` message; it is the truth about the blocks that it covers."""
         if bitfield.start < self._contiguous:
             self._contiguous = bitfield.start
-        start = bitfield.start
         value = int.from_bytes(
             b"".join(word.to_bytes(4, "little") for word in bitfield.words), "little"
         )
-        stop = min(start + 32 * len(bitfield.words), _MAX_PAGES * _PAGE_BITS)
-        while start < stop:
-            page = start // _PAGE_BITS
-            end = min(stop, (page + 1) * _PAGE_BITS)
-            count = end - start
-            mask = ((1 << count) - 1) << (start % _PAGE_BITS)
-            news = (value & ((1 << count) - 1)) << (start % _PAGE_BITS)
-            self._pages[page] = self._pages.get(page, 0) & ~mask | news
-            value >>= count
-            start = end
+        # As if it began with a page.
+        value <<= bitfield.start % _PAGE_BITS
+        for page, mask in _pages(bitfield.start, 32 * len(bitfield.words)):
+            self._set(page, mask, self._pages.get(page, 0) & ~mask | value & mask)
+            value >>= _PAGE_BITS
+
+    def _set(self, page: int, mask: int, bits: int) -> None:
+        self._pages[page] = bits
+        self._spoken[page] = _joined(self._spoken.get(page, 0), mask)
+
+
+def _bit(pages: dict[int, int], index: int) -> bool:
+    return bool(pages.get(index // _PAGE_BITS, 0) >> (index % _PAGE_BITS) & 1)
+
+
+def _joined(bits: int, mask: int) -> int:
+    """Both together. Full pages are all one object: a short message can make very many."""
+    return _FULL_PAGE if mask == _FULL_PAGE else bits | mask
+
+
+def _pages(start: int, length: int) -> Iterator[tuple[int, int]]:
+    """The pages that the blocks lie in, each with the mask of those; no more than are kept."""
+    stop = min(start + length, _MAX_PAGES * _PAGE_BITS)
+    while start < stop:
+        page, first = divmod(start, _PAGE_BITS)
+        last = min(stop - page * _PAGE_BITS, _PAGE_BITS)
+        if last - first == _PAGE_BITS:
+            yield page, _FULL_PAGE
+        else:
+            yield page, ((1 << (last - first)) - 1) << first
+        start = (page + 1) * _PAGE_BITS
 
 
 class ClientSession:
@@ -356,12 +366,15 @@ class ClientSession:
         asked, part = request.upgrade, data.upgrade
         if asked is None or part is None or data.fork != request.fork:
             raise BadProof("the answer to a request for the head is not a head of that fork")
-        if part.start != asked.start or part.length != asked.length:
-            raise BadProof("the head is proved from, or up to, another length than asked for")
+        if part.start != asked.start:
+            raise BadProof("the head is proved from another length than asked for")
         roots = () if self.head is None else self.head.roots
         if data.block is not None or data.hash is not None or data.seek is not None:
             raise BadProof("the head comes with what was not asked for")
-        upgrade = apply_upgrade(roots, asked.start + asked.length, part.nodes, part.additional)
+        # With a prologue the proof first leads to the prologue's end, whatever was asked for.
+        upgrade = apply_upgrade(roots, part.start + part.length, part.nodes, part.additional)
+        if upgrade.length < asked.start + asked.length:
+            raise BadProof(f"the head proved has length {upgrade.length}, less than asked for")
         manifest = data.manifest if self._manifest is None else self._manifest
         head_hash = tree_hash(upgrade.roots)
         verify_head(

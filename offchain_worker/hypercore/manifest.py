@@ -279,7 +279,7 @@ class PartialSignature(NamedTuple):
 
 
 class Multisignature(NamedTuple):
-    """The signature field of version 1 and later: the parts, and nodes for longer trees."""
+    """The signature field of several signers: the parts, and nodes for longer trees."""
 
     parts: tuple[PartialSignature, ...]
     patch: tuple[Node, ...] = ()
@@ -320,6 +320,36 @@ def decode_multisignature(blob: bytes) -> Multisignature:
     )
     decoder.finish()
     return Multisignature(parts, patch)
+
+
+def decode_v0_multisignature(blob: bytes) -> Multisignature:
+    """Decode the signature field of version 0 with several signers, or with patches.
+
+    Each part names its nodes by their places in the list of all nodes. That is not looked at: a
+    tree index says as well where a node belongs.
+
+    Raises:
+        DecodeError: it is something else.
+    """
+    decoder = Decoder(blob)
+    parts = tuple(_read_v0_part(decoder) for _ in range(decoder.count(1 + 1 + SIGNATURE_BYTES)))
+    patch = tuple(
+        Node(decoder.uint(), decoder.uint(), decoder.fixed(32))
+        for _ in range(decoder.count(_NODE_BYTES))
+    )
+    decoder.finish()
+    return Multisignature(parts, patch)
+
+
+def _read_v0_part(decoder: Decoder) -> PartialSignature:
+    has_patch = decoder.uint() & 1
+    signer, signature, patch = decoder.uint(), decoder.fixed(SIGNATURE_BYTES), 0
+    if has_patch:
+        decoder.uint()  # the head's length, which is known
+        patch = decoder.uint()
+        for _ in range(decoder.count(1)):
+            decoder.uint()
+    return PartialSignature(signer, signature, patch)
 
 
 def wrap_signature(bare: bytes) -> bytes:
@@ -373,8 +403,7 @@ def verify_head(
         roots: the head's roots; needed only for signatures over a longer tree (patches).
 
     Raises:
-        BadProof: another feed's manifest, too few good signatures, or a signature of a kind
-            that is not supported (version 0 with several signers).
+        BadProof: another feed's manifest, or too few good signatures.
     """
     check_manifest(key, manifest)
     prologue = None if manifest is None else manifest.prologue
@@ -388,9 +417,7 @@ def verify_head(
         if not verify(key, signable(key, None, fork, length, head_hash), signature):
             raise BadProof("the head's signature is not the feed's")
         return
-    if manifest.version == 0:
-        if len(manifest.signers) != 1 or manifest.quorum != 1 or manifest.allow_patch:
-            raise BadProof("version 0 feeds with several signers are not supported")
+    if manifest.version == 0 and len(manifest.signers) == 1 and not manifest.allow_patch:
         message = signable(key, manifest, fork, length, head_hash)
         if not verify(manifest.signers[0].public_key, message, signature):
             raise BadProof("the head's signature is not its signer's")
@@ -408,7 +435,8 @@ def _verify_quorum(
     roots: Sequence[Node] | None,
 ) -> None:
     try:
-        multisignature = decode_multisignature(blob)
+        decode = decode_v0_multisignature if manifest.version == 0 else decode_multisignature
+        multisignature = decode(blob)
     except DecodeError as error:
         raise BadProof(f"the head's signature cannot be read: {error}") from error
     if manifest.quorum == 0 or len(multisignature.parts) < manifest.quorum:
@@ -425,7 +453,7 @@ def _verify_quorum(
                 raise BadProof("a signature over a longer tree, without the head's roots")
             signed_length = length + part.patch
             signed_hash = _patched_hash(roots, length, signed_length, multisignature.patch)
-        message = signable(key, manifest, fork, signed_length, signed_hash)
+        message = signable(key, manifest, fork, signed_length, signed_hash, part.signer)
         if not verify(manifest.signers[part.signer].public_key, message, part.signature):
             raise BadProof(f"the signature of signer {part.signer} does not hold")
 

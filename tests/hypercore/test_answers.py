@@ -96,6 +96,22 @@ def test_wants_that_are_none(start: int, length: int) -> None:
         list(bitfields(feed_of(10), m.Want(start, length)))
 
 
+def test_a_dropped_block_says_nothing_about_those_behind_it() -> None:
+    remote = RemoteBlocks()
+    remote.set_range(0, 100_000, has=True)
+    remote.set_range(7, 1, has=False)
+    assert remote.denied(7)
+    assert remote.has(6)
+    for other in (8, 99_999):
+        assert not remote.has(other)
+        assert not remote.denied(other)
+    remote.set_bitfield(m.Bitfield(65_504, (0xFFFFFFFF, 0xFFFFFFFE)))
+    assert remote.has(65_535)
+    assert remote.has(65_537)
+    assert remote.denied(65_536)
+    assert not remote.denied(65_568)
+
+
 def test_what_a_peer_announces_is_bounded() -> None:
     remote = RemoteBlocks()
     remote.set_range(1, 2**53 - 2, has=True)

@@ -10,8 +10,8 @@ import hashlib
 import json
 import subprocess
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +57,33 @@ class Peer:
         self._errors = bytearray()
         self._ended = False
 
-    async def event(self, name: str, *, timeout: float = STEP_S, **fields: Any) -> Fields:
+    async def event(
+        self,
+        name: str,
+        *,
+        timeout: float = STEP_S,
+        where: Callable[[Fields], bool] | None = None,
+        **fields: Any,
+    ) -> Fields:
         """Wait for the next event with that name and these fields, and take it.
 
         Events before it stay for others. Cancelled, nothing is taken.
+
+        Args:
+            name: of the event.
+            timeout: seconds.
+            where: what must be true of it besides.
+            fields: values that it must have.
 
         Raises:
             PeerError: none came within `timeout` seconds, or the process ended before.
         """
 
         def fits(event: Fields) -> bool:
-            return event["event"] == name and all(
-                event.get(field) == value for field, value in fields.items()
+            return (
+                event["event"] == name
+                and all(event.get(field) == value for field, value in fields.items())
+                and (where is None or where(event))
             )
 
         with trio.move_on_after(timeout):
@@ -209,3 +224,8 @@ async def _end(process: trio.Process) -> None:
     if process.returncode is None:
         process.kill()
         await process.wait()
+
+
+def stock_peer(version: int, *arguments: str | int) -> AbstractAsyncContextManager[Peer]:
+    """A `peer.mjs` of that version of hypercore."""
+    return npm_peer("peer.mjs", "--version", version, *arguments)

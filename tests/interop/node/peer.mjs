@@ -10,6 +10,8 @@ import {
   temporaryFolder, trace
 } from './peers.mjs'
 
+const BATCH_BLOCKS = 1024
+
 const chosen = options({ version: '11', seed: undefined, trace: false })
 const Hypercore = await hypercore(chosen.version)
 const keys = keyPair(chosen.seed)
@@ -39,7 +41,7 @@ function state(one) {
 }
 
 function added(stream) {
-  if (chosen.trace) trace(stream, { full: true })
+  if (chosen.trace) trace(stream, { head: 64 })
   streams.add(stream)
   stream.on('close', () => streams.delete(stream))
   stream.on('handshake', () => say('stream', { remote: hex(stream.remotePublicKey) }))
@@ -63,15 +65,19 @@ function manifest(described) {
   }
 }
 
+function encrypted(key) {
+  if (key === undefined) return {}
+  return chosen.version === '10' ? { encryptionKey: key } : { encryption: { key } }
+}
+
 async function opened(name, { store, key, seed, compat, manifest: described, encryption, ...rest }) {
   const given = {
     ...rest,
     compat,
     keyPair: seed === undefined ? undefined : keyPair(seed),
     manifest: manifest(described),
-    encryptionKey: bytes(encryption)
+    ...encrypted(bytes(encryption))
   }
-  if (encryption !== undefined && chosen.version === '11') given.encryption = { key: bytes(encryption) }
   if (store !== undefined) {
     if (!stores.has(store)) {
       const made = new (await corestore(chosen.version))(temporaryFolder())
@@ -110,15 +116,15 @@ obey({
   },
 
   /** Append blocks of the rule in peers.mjs, or given in hex, signed by the core's own key. */
-  async append({ core: name, count = 0, size = 1024, blocks, signature }) {
+  async append({ core: name, count = 0, size = 1024, blocks }) {
     const one = core(name).core
-    let batch = blocks?.map(bytes) ?? []
+    const batch = blocks?.map(bytes) ?? []
     const end = one.length + count
     for (let index = one.length; index < end; index++) {
       batch.push(block(index, size))
-      if (batch.length === 64 && signature === undefined) await one.append(batch.splice(0))
+      if (batch.length === BATCH_BLOCKS) await one.append(batch.splice(0))
     }
-    if (batch.length > 0) await one.append(batch, signature ? { signature: bytes(signature) } : {})
+    if (batch.length > 0) await one.append(batch)
     return state(one)
   },
 
@@ -146,29 +152,35 @@ obey({
     return { hash: hex(await core(name).core.treeHash(length)) }
   },
 
-  /** The nodes that lead from `start` to `start + length`, as a multisignature's patch needs them. */
-  async partialSignature({ core: name, signer, start, signature }) {
-    const { partialSignature } = await inside(chosen.version, 'lib/multisig.js')
-    const one = core(name).core.core
-    const tree = chosen.version === '10' ? one.tree : one
-    const end = core(name).core.length
-    const part = await partialSignature(tree, signer, start, end, bytes(signature))
-    return {
-      ...part,
-      signature: hex(part.signature),
-      nodes: part.nodes?.map((node) => ({ ...node, hash: hex(node.hash) }))
+  /**
+   * Append blocks of the rule, signed by several: `signers` are {index, seed, ahead}, where `ahead`
+   * is by how many blocks the tree that this one signs is longer. The longer tree grows in a core
+   * of its own.
+   */
+  async appendSigned({ core: name, count, size = 1024, signers }) {
+    const { assemble, assemblev0, partialSignature } = await inside(chosen.version, 'lib/multisig.js')
+    const { treeSignable } = await inside(chosen.version, 'lib/caps.js')
+    const one = core(name).core
+    const { version, signers: declared } = one.manifest
+    const length = one.length + count
+    const longest = length + Math.max(...signers.map(({ ahead = 0 }) => ahead))
+    const draft = new Hypercore(temporaryFolder())
+    await draft.ready()
+    await draft.append(Array.from({ length: longest }, (_, index) => block(index, size)))
+    const parts = []
+    for (const { index, seed, ahead = 0 } of signers) {
+      const context = version === 0 ? declared[index].namespace : one.key
+      const hash = await draft.treeHash(length + ahead)
+      const signable = treeSignable(context, hash, length + ahead, one.fork)
+      const signature = crypto.sign(signable, keyPair(seed).secretKey)
+      const tree = chosen.version === '10' ? draft.core.tree : draft.core
+      parts.push(await partialSignature(tree, index, length, length + ahead, signature))
     }
-  },
-
-  /** The signature field made of parts, by the implementation's own code. */
-  async assemble({ version, parts }) {
-    const { assemble, assemblev0 } = await inside(chosen.version, 'lib/multisig.js')
-    const given = parts.map((part) => ({
-      ...part,
-      signature: bytes(part.signature),
-      nodes: part.nodes?.map((node) => ({ ...node, hash: bytes(node.hash) })) ?? null
-    }))
-    return { signature: hex(version === 0 ? assemblev0(given) : assemble(given)) }
+    await draft.close()
+    const batch = []
+    for (let index = one.length; index < length; index++) batch.push(block(index, size))
+    await one.append(batch, { signature: version === 0 ? assemblev0(parts) : assemble(parts) })
+    return state(one)
   },
 
   async has({ core: name, start, end = start + 1 }) {

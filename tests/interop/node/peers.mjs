@@ -86,8 +86,11 @@ function secured(stream) {
 
 const started = process.hrtime.bigint()
 
-/** Say every plaintext frame, with microseconds since the start; what is sent in whole if `full`. */
-export function trace(stream, { full = false } = {}) {
+/**
+ * Say every plaintext frame, with microseconds since the start: what is received in whole, of what
+ * is sent the length and the first `head` bytes.
+ */
+export function trace(stream, { head = 0 } = {}) {
   const elapsed = () => Number((process.hrtime.bigint() - started) / 1000n)
   const client = () => stream.remotePublicKey?.toString('hex')
   const write = stream.write.bind(stream)
@@ -96,7 +99,7 @@ export function trace(stream, { full = false } = {}) {
   })
   stream.write = (data, ...rest) => {
     const sent = { at: elapsed(), client: client(), length: data.byteLength }
-    if (full) sent.bytes = Buffer.from(data).toString('hex')
+    if (head > 0) sent.head = Buffer.from(data).subarray(0, head).toString('hex')
     say('sent', sent)
     return write(data, ...rest)
   }
