@@ -98,8 +98,10 @@ for (const version of Object.keys(versions)) {
       const none = { block: null, hash: null, seek: null, upgrade: null, manifest: false, priority: 0 }
       peer.wireRequest.send({ id, fork: 0, ...none, ...fields })
     }
-    request(90, { upgrade: { start: 0, length: 3 } })
-    for (const index of range(0, 5)) request(91 + index, { block: { index, nodes: 0 } })
+    const first = new Promise((resolve) => core.once('upload', resolve))
+    request(90, { upgrade: { start: 0, length: 3 }, block: { index: 0, nodes: 0 } })
+    await first
+    for (const index of range(1, 5)) request(91 + index, { block: { index, nodes: 0 } })
     const [receipt] = await client.received(1)
     assert.deepEqual([receipt.length, indices(receipt).sort()], [5, range(0, 5)])
   })
