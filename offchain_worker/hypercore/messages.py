@@ -8,11 +8,11 @@ refuses what is left over where the protocol has no extension, and raises nothin
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 from offchain_worker.hypercore.encoding import (
-    MAX_UINT,
     Decoder,
     encode_buffer,
     encode_string,
@@ -33,6 +33,10 @@ MAX_PROOF_NODES = 4096
 MAX_BITFIELD_WORDS = 65_536
 """For as many blocks as the widest want."""
 _NODE_BYTES = 1 + 1 + 32
+# How a node above the first 126 blocks, over 64 KiB or more, is encoded in a feed of up to 32,768
+# blocks. A block comes with some six of them when many are asked for at once: read and written
+# in one call each, not three, they take 6 µs less on each side.
+_COMMON_NODE = struct.Struct("<BHBI32s")
 
 
 class Type(IntEnum):
@@ -58,15 +62,9 @@ class Reason(IntEnum):
     INVALID_REQUEST = 2
 
 
-class _Part(IntFlag):
-    """What a request asks for and data carry."""
-
-    BLOCK = 1
-    HASH = 2
-    SEEK = 4
-    UPGRADE = 8
-    MANIFEST = 16
-    PRIORITY = 32
+# What a request asks for and data carry. Plain numbers: an `IntFlag` makes an object for each
+# operator, which came to 15 µs for a block on each side.
+_BLOCK, _HASH, _SEEK, _UPGRADE, _MANIFEST, _PRIORITY = 1, 2, 4, 8, 16, 32
 
 
 def capability(handshake_hash: bytes, key: bytes, *, initiator: bool) -> bytes:
@@ -83,9 +81,13 @@ def capability(handshake_hash: bytes, key: bytes, *, initiator: bool) -> bytes:
 
 def encode_nodes(nodes: tuple[Node, ...]) -> bytes:
     """An array of tree nodes."""
-    return encode_uint(len(nodes)) + b"".join(
-        encode_uint(node.index) + encode_uint(node.size) + node.hash for node in nodes
-    )
+    parts = [encode_uint(len(nodes))]
+    for index, size, hashed in nodes:
+        if 0xFC < index <= 0xFFFF and 0xFFFF < size <= 0xFFFFFFFF:
+            parts.append(_COMMON_NODE.pack(0xFD, index, 0xFE, size, hashed))
+        else:
+            parts.append(encode_uint(index) + encode_uint(size) + hashed)
+    return b"".join(parts)
 
 
 def read_nodes(decoder: Decoder) -> tuple[Node, ...]:
@@ -97,28 +99,14 @@ def read_nodes(decoder: Decoder) -> tuple[Node, ...]:
 
 
 def _read_node(decoder: Decoder) -> Node:
-    """A tree node; written out, because a reader decodes some ten of them for each block."""
-    data, offset = decoder.data, decoder.offset
-    try:
-        index = data[offset]
-        offset += 1
-        if index > 0xFC:
-            width = 2 << (index - 0xFD)
-            index = int.from_bytes(data[offset : offset + width], "little")
-            offset += width
-        size = data[offset]
-        offset += 1
-        if size > 0xFC:
-            width = 2 << (size - 0xFD)
-            size = int.from_bytes(data[offset : offset + width], "little")
-            offset += width
-    except IndexError as error:
-        raise DecodeError("the message ends inside a node") from error
-    stop = offset + 32
-    if stop > decoder.end or index > MAX_UINT or size > MAX_UINT:
-        raise DecodeError("a node that is cut off, or a number above 2^53 - 1")
-    decoder.offset = stop
-    return Node(index, size, data[offset:stop])
+    """A tree node."""
+    start = decoder.offset
+    if decoder.end - start >= _COMMON_NODE.size:
+        index_form, index, size_form, size, hashed = _COMMON_NODE.unpack_from(decoder.data, start)
+        if index_form == 0xFD and size_form == 0xFE:
+            decoder.offset = start + _COMMON_NODE.size
+            return Node(index, size, hashed)
+    return Node(decoder.uint(), decoder.uint(), decoder.fixed(32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,12 +217,12 @@ class Request:
 
     def encode(self) -> bytes:
         flags = (
-            (_Part.BLOCK if self.block is not None else 0)
-            | (_Part.HASH if self.hash is not None else 0)
-            | (_Part.SEEK if self.seek is not None else 0)
-            | (_Part.UPGRADE if self.upgrade is not None else 0)
-            | (_Part.MANIFEST if self.manifest else 0)
-            | (_Part.PRIORITY if self.priority else 0)
+            (_BLOCK if self.block is not None else 0)
+            | (_HASH if self.hash is not None else 0)
+            | (_SEEK if self.seek is not None else 0)
+            | (_UPGRADE if self.upgrade is not None else 0)
+            | (_MANIFEST if self.manifest else 0)
+            | (_PRIORITY if self.priority else 0)
         )
         numbers = [flags, self.id, self.fork]
         if self.block is not None:
@@ -257,12 +245,12 @@ class Request:
         return cls(
             id=uint(),
             fork=uint(),
-            block=RequestBlock(uint(), uint()) if flags & _Part.BLOCK else None,
-            hash=RequestBlock(uint(), uint()) if flags & _Part.HASH else None,
-            seek=RequestSeek(uint(), uint()) if flags & _Part.SEEK else None,
-            upgrade=RequestUpgrade(uint(), uint()) if flags & _Part.UPGRADE else None,
-            manifest=bool(flags & _Part.MANIFEST),
-            priority=uint() if flags & _Part.PRIORITY else 0,
+            block=RequestBlock(uint(), uint()) if flags & _BLOCK else None,
+            hash=RequestBlock(uint(), uint()) if flags & _HASH else None,
+            seek=RequestSeek(uint(), uint()) if flags & _SEEK else None,
+            upgrade=RequestUpgrade(uint(), uint()) if flags & _UPGRADE else None,
+            manifest=bool(flags & _MANIFEST),
+            priority=uint() if flags & _PRIORITY else 0,
         )
 
 
@@ -330,11 +318,11 @@ class Data:
 
     def encode(self) -> bytes:
         flags = (
-            (_Part.BLOCK if self.block is not None else 0)
-            | (_Part.HASH if self.hash is not None else 0)
-            | (_Part.SEEK if self.seek is not None else 0)
-            | (_Part.UPGRADE if self.upgrade is not None else 0)
-            | (_Part.MANIFEST if self.manifest is not None else 0)
+            (_BLOCK if self.block is not None else 0)
+            | (_HASH if self.hash is not None else 0)
+            | (_SEEK if self.seek is not None else 0)
+            | (_UPGRADE if self.upgrade is not None else 0)
+            | (_MANIFEST if self.manifest is not None else 0)
         )
         parts = [encode_uint(flags), encode_uint(self.request), encode_uint(self.fork)]
         if self.block is not None:
@@ -367,13 +355,13 @@ class Data:
         request = decoder.uint()
         fork = decoder.uint()
         block = data_hash = seek = upgrade = manifest = None
-        if flags & _Part.BLOCK:
+        if flags & _BLOCK:
             block = DataBlock(decoder.uint(), decoder.buffer(), read_nodes(decoder))
-        if flags & _Part.HASH:
+        if flags & _HASH:
             data_hash = DataHash(decoder.uint(), read_nodes(decoder))
-        if flags & _Part.SEEK:
+        if flags & _SEEK:
             seek = DataSeek(decoder.uint(), read_nodes(decoder))
-        if flags & _Part.UPGRADE:
+        if flags & _UPGRADE:
             upgrade = DataUpgrade(
                 decoder.uint(),
                 decoder.uint(),
@@ -381,7 +369,7 @@ class Data:
                 read_nodes(decoder),
                 decoder.optional_buffer(),
             )
-        if flags & _Part.MANIFEST:
+        if flags & _MANIFEST:
             manifest = read_manifest(decoder)
         decoder.finish()
         return cls(request, fork, block, data_hash, seek, upgrade, manifest)

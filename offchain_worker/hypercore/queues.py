@@ -50,7 +50,8 @@ class WeightedQueue(Generic[T]):
             raise self._error
         self._items.append((item, weight))
         self.weight += weight
-        self._changed.unpark_all()
+        if self._changed:
+            self._changed.unpark_all()
 
     async def get(self) -> T:
         """Wait for an item and take it. Cancelled while waiting, nothing has been taken.
@@ -68,7 +69,8 @@ class WeightedQueue(Generic[T]):
         """Take the first item of a queue that is not empty."""
         item, weight = self._items.popleft()
         self.weight -= weight
-        self._changed.unpark_all()
+        if self._changed:
+            self._changed.unpark_all()
         return item
 
     def close(self, error: Exception) -> None:

@@ -127,27 +127,28 @@ class FeedSession:
                 self.connection.close(ProtocolViolation(f"a message cannot be read: {error}"))
 
     async def _on_message(self, incoming: Incoming) -> None:
-        body = incoming.body
+        frame, offset = incoming.frame, incoming.offset
         match incoming.type:
             case m.Type.SYNC:
-                self._remote = m.Sync.decode(body)
+                self._remote = m.Sync.decode(frame, offset)
                 head = self.feed.head()
                 if head is not None and self._remote.length < head.length:
                     sync = sync_of(self.feed, head, self._remote)
                     await self._channel.send(m.Type.SYNC, sync.encode())
             case m.Type.REQUEST:
-                request = m.Request.decode(body)
+                request = m.Request.decode(frame, offset)
                 # A second request with the same id replaces the first, behind all others.
                 self._pending.pop(request.id, None)
                 while len(self._pending) >= MAX_PENDING:
                     await self._pending_changed.park()
                 self._pending[request.id] = request
-                self._pending_changed.unpark_all()
+                if self._pending_changed:
+                    self._pending_changed.unpark_all()
             case m.Type.CANCEL:
-                self._pending.pop(m.Cancel.decode(body).request, None)
+                self._pending.pop(m.Cancel.decode(frame, offset).request, None)
             case m.Type.WANT:
                 try:
-                    for bitfield in bitfields(self.feed, m.Want.decode(body)):
+                    for bitfield in bitfields(self.feed, m.Want.decode(frame, offset)):
                         await self._channel.send(m.Type.BITFIELD, bitfield.encode())
                         # Asking a store about so many blocks takes its time.
                         await trio.lowlevel.checkpoint()
@@ -163,7 +164,8 @@ class FeedSession:
             while not self._pending:
                 await self._pending_changed.park()
             _, request = self._pending.popitem(last=False)
-            self._pending_changed.unpark_all()
+            if self._pending_changed:
+                self._pending_changed.unpark_all()
             try:
                 reply = answer(self.feed, request)
             except InvalidRequest:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from offchain_worker.hoster.adversary import give_old_head
-from offchain_worker.hoster.feeds import append
+from offchain_worker.hoster.feeds import append, sign_head
 from offchain_worker.hoster.store import FeedStore, Library, LibraryInUse, StoreError
 from offchain_worker.hypercore.errors import BadProof
 from offchain_worker.hypercore.manifest import feed_key, single_signer_manifest
@@ -143,6 +143,28 @@ def test_only_newer_heads_of_the_author_are_taken(path):
     with pytest.raises(BadProof):
         store.put_head(replace(new, signature=bytes(68)))
     assert store.head() == new
+    store.close()
+
+
+def test_a_rewritten_feed_has_its_new_nodes_only(path):
+    store = FeedStore(path)
+    old = [store.node(index) for index in range(25)]
+    builder = TreeBuilder()
+    nodes = [node for chunk in (b"new", b"words") for node in builder.append(chunk)]
+    store.put_head(sign_head(store, AUTHOR, 1, builder.roots))
+    assert store.node(1) == builder.roots[0] != old[1]
+    assert [store.node(index) for index in (0, 2, 3)] == [None, None, None]
+    store.add(list(enumerate((b"new", b"words"))), nodes)
+    assert [store.node(index) for index in (0, 1, 2)] == sorted(nodes)
+    assert store.is_sound()
+    store.close()
+
+
+def test_a_node_that_is_damaged_while_the_store_is_open_is_noticed(path):
+    store = FeedStore(path)
+    assert store.is_sound()
+    edit(path, "UPDATE nodes SET checksum = checksum + 1 WHERE tree_index = 5")
+    assert not store.is_sound()
     store.close()
 
 

@@ -1,4 +1,5 @@
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -151,9 +152,11 @@ def test_invalid_requests(request_: dict[str, Any]) -> None:
         tree.prove(nodes.__getitem__, 10, **request_)
 
 
-def test_any_other_node_spoils_a_block_proof() -> None:
+@pytest.mark.parametrize("others", [(), (4, 6), (1, 3, 5), (4, 6, 1, 5, 3, 11), range(15)])
+def test_any_other_node_spoils_a_block_proof(others: Sequence[int]) -> None:
+    """However many of the nodes on the way were verified before."""
     _, nodes = grow(8)
-    known = {7: nodes[7]}
+    known = {index: nodes[index] for index in (7, *others)}
     leaf = nodes[6]
     siblings = [nodes[4], nodes[1], nodes[11]]
     assert tree.verify_path(known, leaf, siblings)
@@ -169,9 +172,24 @@ def test_any_other_node_spoils_a_block_proof() -> None:
             with pytest.raises(BadProof):
                 tree.verify_path(known, leaf, [*siblings[:i], bad, *siblings[i + 1 :]])
     with pytest.raises(BadProof):
-        tree.verify_path(known, leaf, siblings[:2])
-    with pytest.raises(BadProof):
         tree.verify_path(known, leaf, [nodes[4]] * 60)
+
+
+def test_a_proof_ends_at_a_verified_node() -> None:
+    _, nodes = grow(8)
+    siblings = [nodes[4], nodes[1]]
+    with pytest.raises(BadProof):
+        tree.verify_path({7: nodes[7]}, nodes[6], siblings)
+    assert tree.verify_path({3: nodes[3]}, nodes[6], siblings)[-1] == nodes[3]
+
+
+def test_what_was_verified_before_is_not_given_again() -> None:
+    _, nodes = grow(8)
+    known = {index: nodes[index] for index in (7, 3, 11, 1, 5)}
+    met = tree.verify_path(known, nodes[6], [nodes[4], nodes[1], nodes[11]])
+    assert met[0] == nodes[6]
+    assert nodes[4] in met
+    assert nodes[11] not in met
 
 
 def test_upgrades_with_missing_wrong_or_spare_nodes() -> None:
