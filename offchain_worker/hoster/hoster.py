@@ -7,7 +7,8 @@ line and counter; nothing that a peer does ends more than its own connection.
 from __future__ import annotations
 
 import errno
-from collections import Counter
+import random
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,9 @@ from offchain_worker.hypercore.feed import Feed, Head
 from offchain_worker.hypercore.server import FeedSession, serve_connection
 from offchain_worker.hypercore.tree import Node
 from offchain_worker.keys import KeyPair
+from offchain_worker.swarm import peer_exchange
+from offchain_worker.swarm.listen import remote_host
+from offchain_worker.swarm.peer_exchange import Listening, Peers, PeersError
 
 _log = structlog.get_logger()
 
@@ -52,7 +56,8 @@ class Hoster:
     Attributes:
         library: the feeds.
         counters: how often what happened: `sessions`, `refused_full`, `handshakes_failed`,
-            `chunks`, `chunk_bytes`, `receipts`, `store_errors`, `crashes`.
+            `chunks`, `chunk_bytes`, `receipts`, `peers_answered`, `peers_refused`,
+            `peers_asked_too_often`, `store_errors`, `crashes`.
     """
 
     def __init__(
@@ -79,6 +84,9 @@ class Hoster:
         self._limits = limits or Limits()
         self._clock_ms = clock_ms
         self._open = 0
+        self._port = 0
+        self._listening: defaultdict[bytes, Listening] = defaultdict(Listening)
+        self._choices = random.SystemRandom()
         self._source = library if fault is None else faulty_source(library, fault)
         sign = signer(keypair)
         self._sign = sign if fault is None else faulty_signer(sign, fault)
@@ -102,6 +110,7 @@ class Hoster:
         """
         listeners = await _listen(host, port)
         address = listeners[0].socket.getsockname()
+        self._port = address[1]
         _log.info("hoster.listening", host=address[0], port=address[1], key=self._keypair.public)
         async with trio.open_nursery() as sessions:
             await sessions.start(
@@ -114,10 +123,14 @@ class Hoster:
             )
             task_status.started((address[0], address[1]))
 
-    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+    async def serve_stream(self, stream: trio.abc.Stream, host: str | None = None) -> None:
         """Serve one peer that connected, until the connection ends.
 
         Raises nothing that comes from the peer. Closes the stream, also when cancelled.
+
+        Args:
+            stream: connected.
+            host: the peer's IP address; None: that of the socket, if it is one.
         """
         if self._open >= self._limits.connections:
             self.counters["refused_full"] += 1
@@ -126,7 +139,7 @@ class Hoster:
             return
         self._open += 1
         try:
-            await self._serve_peer(stream)
+            await self._serve_peer(stream, host or remote_host(stream))
         except Exception:
             # A defect of ours that one peer found must not end the others' connections.
             self.counters["crashes"] += 1
@@ -141,7 +154,7 @@ class Hoster:
         """
         await Replication(self.library, key, peers).run()
 
-    async def _serve_peer(self, stream: trio.abc.Stream) -> None:
+    async def _serve_peer(self, stream: trio.abc.Stream, host: str | None) -> None:
         opened = open_connection(
             stream,
             self._keypair,
@@ -155,7 +168,7 @@ class Hoster:
                 self.counters["sessions"] += 1
                 client = connection.remote_public_key
                 _log.info("hoster.session_opened", client=client)
-                await self._serve_connection(connection)
+                await self._serve_connection(connection, host)
                 _log.info(
                     "hoster.session_closed",
                     client=client,
@@ -166,20 +179,28 @@ class Hoster:
             self.counters["handshakes_failed"] += 1
             _log.info("hoster.handshake_failed", reason=str(error))
 
-    async def _serve_connection(self, connection: Connection) -> None:
+    async def _serve_connection(self, connection: Connection, host: str | None) -> None:
+        session = _Session(self, connection, host)
         try:
-            await serve_connection(connection, self._source, _Receipts(self, connection))
+            await serve_connection(connection, self._source, session)
         except* StoreError as group:
             self.counters["store_errors"] += 1
             _log.error("hoster.store_failed", errors=[str(error) for error in group.exceptions])
+        finally:
+            session.forget()
 
 
-class _Receipts:
-    """The receipts of one connection, by feed; a feed opened again goes on counting."""
+class _Session:
+    """What one connection gets besides chunks: receipts, and where other peers listen.
 
-    def __init__(self, hoster: Hoster, connection: Connection) -> None:
+    The receipts are by feed; a feed opened again goes on counting. Peers are named only to who
+    asks, so that what goes to all others is what an ordinary hoster sends.
+    """
+
+    def __init__(self, hoster: Hoster, connection: Connection, host: str | None) -> None:
         self._hoster = hoster
         self._connection = connection
+        self._host = host
         self._collectors: dict[bytes, ReceiptCollector] = {}
 
     async def on_head_sent(self, session: FeedSession, head: Head) -> None:
@@ -195,6 +216,31 @@ class _Receipts:
         if message is not None:
             counters["receipts"] += 1
             await session.send_extension(EXTENSION, message)
+
+    async def on_extension(self, session: FeedSession, name: str, message: bytes) -> None:
+        if name != peer_exchange.EXTENSION or self._host is None:
+            return
+        hoster = self._hoster
+        try:
+            asked = Peers.decode(message)
+        except PeersError as error:
+            hoster.counters["peers_refused"] += 1
+            _log.info("hoster.peers_refused", host=self._host, reason=str(error))
+            return
+        others = hoster._listening[session.feed.key].asked(
+            self._connection, self._host, asked.port, trio.current_time(), hoster._choices
+        )
+        if others is None:
+            hoster.counters["peers_asked_too_often"] += 1
+            return
+        hoster.counters["peers_answered"] += 1
+        answer = Peers(hoster._port, others).encode()
+        await session.send_extension(peer_exchange.EXTENSION, answer)
+
+    def forget(self) -> None:
+        """The connection has ended."""
+        for listening in self._hoster._listening.values():
+            listening.forget(self._connection)
 
     def _collector(self, session: FeedSession) -> ReceiptCollector:
         key = session.feed.key

@@ -185,14 +185,32 @@ class ClientSession:
         nodes: all verified tree nodes by index: those of the heads and of what was read.
     """
 
-    def __init__(self, feed_key: bytes) -> None:
+    def __init__(
+        self,
+        feed_key: bytes,
+        *,
+        head: Head | None = None,
+        nodes: dict[int, Node] | None = None,
+        announces: bool = True,
+    ) -> None:
+        """Begin with what is known of the feed; a plain reader knows nothing.
+
+        Args:
+            feed_key: 32 bytes.
+            head: verified before.
+            nodes: verified before, those of `head` among them; more are added to it, so that the
+                sessions of one feed with several peers can share it.
+            announces: whether to say so when all blocks were read in this session; whoever
+                announces what it holds by itself sets it off.
+        """
         self.feed_key = feed_key
-        self.head: Head | None = None
+        self.head = head
         self.remote: m.Sync | None = None
         self.remote_blocks = RemoteBlocks()
-        self._nodes: dict[int, Node] = {}
+        self._nodes: dict[int, Node] = {} if nodes is None else nodes
         self.nodes: Mapping[int, Node] = MappingProxyType(self._nodes)
-        self._manifest: Manifest | None = None
+        self._manifest: Manifest | None = None if head is None else head.manifest
+        self._announces = announces
         self._outbox: list[Frame] = []
         self._free: list[int] = []
         self._highest_id = 0
@@ -207,8 +225,29 @@ class ClientSession:
 
     def opened(self) -> None:
         """The channel is up: greet."""
-        hello = m.Sync(0, 0, 0, can_upgrade=True, uploading=True, downloading=True)
+        head = self.head
+        hello = m.Sync(
+            0 if head is None else head.fork,
+            0 if head is None else head.length,
+            0,
+            can_upgrade=True,
+            uploading=True,
+            downloading=True,
+            has_manifest=self._has_manifest,
+        )
         self._push((m.Type.SYNC, hello.encode()), batch=True)
+
+    def advance(self, head: Head) -> None:
+        """Take a longer head of the same fork that was verified elsewhere; tells the hoster.
+
+        While an own upgrade is on its way, nothing happens: it builds on the head of now.
+        """
+        if self.head is None or self._upgrade is not None:
+            return
+        if head.fork != self.head.fork or head.length <= self.head.length:
+            return
+        self.head = head
+        self._push_sync(head.fork, head.length)
 
     def outgoing(self) -> list[Frame]:
         """What has to be sent now, in this order; each frame is returned once."""
@@ -339,7 +378,7 @@ class ClientSession:
         for node in verify_path(self._nodes, leaf, block.nodes):
             self._nodes[node.index] = node
         self._have.add(index)
-        if len(self._have) == head.length:
+        if self._announces and len(self._have) == head.length:
             self._push((m.Type.RANGE, m.Range(0, head.length).encode()))
         return BlockVerified(data.request, index, block.value, leaf)
 
@@ -421,10 +460,13 @@ class ClientSession:
             remote.length if remote is not None and remote.fork == fork else 0,
             uploading=True,
             downloading=True,
-            has_manifest=self._manifest is not None
-            and not is_compat(self.feed_key, self._manifest),
+            has_manifest=self._has_manifest,
         )
         self._push((m.Type.SYNC, sync.encode()))
+
+    @property
+    def _has_manifest(self) -> bool:
+        return self._manifest is not None and not is_compat(self.feed_key, self._manifest)
 
     def _new_id(self) -> int:
         if self._free:

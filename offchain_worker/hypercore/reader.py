@@ -171,8 +171,14 @@ class Reader:
         error: why reading ended, or None as long as it goes on.
     """
 
-    def __init__(self, connection: Connection, feed_key: bytes, timeouts: Timeouts) -> None:
-        """Made by `read_feed` only."""
+    def __init__(
+        self,
+        connection: Connection,
+        feed_key: bytes,
+        timeouts: Timeouts,
+        session: ClientSession | None = None,
+    ) -> None:
+        """Made by `read_feed`, which lets it begin with a new session, and by peers only."""
         self.connection = connection
         self.feed_key = feed_key
         self.timeouts = timeouts
@@ -185,7 +191,7 @@ class Reader:
         self._their_capability = m.capability(
             connection.handshake_hash, feed_key, initiator=not connection.initiator
         )
-        self._session = ClientSession(feed_key)
+        self._session = session or ClientSession(feed_key)
         self._requests: dict[int, _Request] = {}
         self._window = trio.Semaphore(WINDOW, max_value=WINDOW)
         self._unasked = Allowance(trio.current_time())

@@ -51,6 +51,10 @@ class ServerEvents(Protocol):
         """
         ...
 
+    async def on_extension(self, session: FeedSession, name: str, message: bytes) -> None:
+        """The peer sent an extension message, of any content; `name` is filled in."""
+        ...
+
 
 class NoEvents:
     """`ServerEvents` for somebody who wants to know nothing."""
@@ -61,6 +65,9 @@ class NoEvents:
     async def on_upload(
         self, session: FeedSession, feed: Feed, index: int, leaf: Node, size: int
     ) -> None:
+        """Do nothing."""
+
+    async def on_extension(self, session: FeedSession, name: str, message: bytes) -> None:
         """Do nothing."""
 
 
@@ -87,6 +94,7 @@ class FeedSession:
         self._remote: m.Sync | None = None
         self._pending: OrderedDict[int, m.Request] = OrderedDict()
         self._pending_changed = trio.lowlevel.ParkingLot()
+        self._last_extension = ""
 
     async def send_extension(self, name: str, message: bytes) -> None:
         """Queue an extension message for the peer; waits for room. Cancelled, it is not sent.
@@ -101,7 +109,7 @@ class FeedSession:
         try:
             async with trio.open_nursery() as nursery:
                 for loop in (
-                    self._take_messages,
+                    partial(self._take_messages, events),
                     partial(self._answer_requests, nursery, events),
                     self._follow_feed,
                 ):
@@ -118,15 +126,15 @@ class FeedSession:
         except (ChannelClosed, Disconnected):
             nursery.cancel_scope.cancel()
 
-    async def _take_messages(self) -> None:
+    async def _take_messages(self, events: ServerEvents) -> None:
         while True:
             incoming = await self._channel.receive()
             try:
-                await self._on_message(incoming)
+                await self._on_message(incoming, events)
             except DecodeError as error:
                 self.connection.close(ProtocolViolation(f"a message cannot be read: {error}"))
 
-    async def _on_message(self, incoming: Incoming) -> None:
+    async def _on_message(self, incoming: Incoming, events: ServerEvents) -> None:
         frame, offset = incoming.frame, incoming.offset
         match incoming.type:
             case m.Type.SYNC:
@@ -154,6 +162,10 @@ class FeedSession:
                         await trio.lowlevel.checkpoint()
                 except InvalidRequest:
                     self._invalid.add(self.connection)
+            case m.Type.EXTENSION:
+                extension = m.Extension.decode(frame, offset)
+                self._last_extension = extension.name or self._last_extension
+                await events.on_extension(self, self._last_extension, extension.message)
             case _:
                 # What the peer has, or wants no longer, does not matter to one who only serves;
                 # unknown types are ignored (§3).

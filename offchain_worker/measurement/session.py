@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chain_types.report import Metrics
-from offchain_worker.measurement.percentiles import percentiles, to_microseconds
+from chain_types.report import Metrics, Observed
+from offchain_worker.measurement.percentiles import nearest_rank, percentiles, to_microseconds
 
 _THROUGHPUT_MAX = (1 << 64) - 1
 
@@ -87,4 +87,23 @@ def session_metrics(
         throughput=throughput(transfers) if windowed else None,
         timeouts=timeouts,
         observed=None,
+    )
+
+
+def observed_figures(transfers: Sequence[Transfer]) -> Observed:
+    """The figures of an observed session (challenge.md §3.3).
+
+    Latency is the median from request to arrival, in which the requests that were open before it
+    count: it is what a reader with that window waits. Throughput is as in `throughput`.
+
+    Args:
+        transfers: every chunk that was read in the pattern of a reader.
+
+    Raises:
+        ValueError: no chunk arrived.
+    """
+    return Observed(
+        chunks=len(transfers),
+        latency_p50_us=nearest_rank(sorted(latencies_us(transfers)), 50),
+        throughput=throughput(transfers),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -69,3 +70,18 @@ async def _accept(listener: trio.SocketListener) -> trio.SocketStream:
             if error.errno not in EXHAUSTED:
                 raise
             await trio.sleep(0.1)
+
+
+def remote_host(stream: trio.abc.Stream) -> str | None:
+    """The IP address at the other end of a connection; None: it is no socket, or gone already.
+
+    An IPv4 address that the system writes as an IPv6 one comes back as IPv4.
+    """
+    if not isinstance(stream, trio.SocketStream):
+        return None
+    try:
+        host = ipaddress.ip_address(str(stream.socket.getpeername()[0]).partition("%")[0])
+    except (OSError, ValueError):
+        return None
+    mapped = host.ipv4_mapped if isinstance(host, ipaddress.IPv6Address) else None
+    return str(mapped or host)
