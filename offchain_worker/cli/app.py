@@ -18,6 +18,7 @@ from offchain_worker.cli import (
     hoster,
     hosting,
     keys,
+    measure,
     node,
     simulate,
     testnet,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("testnet")(testnet.run)
 app.command("node")(node.run)
 app.command("get")(get.run)
+app.command("measure")(measure.run)
 app.add_typer(attestor.app, name="attestor")
 app.add_typer(hoster.app, name="hoster")
 app.add_typer(keys.app, name="keys")

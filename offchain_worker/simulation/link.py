@@ -22,7 +22,7 @@ import random
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -240,7 +240,7 @@ class _Relay:
         self._connections = 0
 
     async def carry(self, near: trio.SocketStream) -> None:
-        """Carry one connection until both directions have ended, or one broke."""
+        """Carry one incoming connection."""
         number = self._connections
         self._connections += 1
         try:
@@ -252,50 +252,84 @@ class _Relay:
             # What the kernel holds comes on top of the link's own queue, so it holds little.
             window = min(self.ways[way].shape.queue, RECEIVE_WINDOW_BYTES)
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-        async with near, far, trio.open_nursery() as nursery:
-            scope = nursery.cancel_scope
-            nursery.start_soon(self._carry, Way.UP, number, near, far, scope)
-            nursery.start_soon(self._carry, Way.DOWN, number, far, near, scope)
+        await carry(near, far, self.ways, number=number, observe=self._observe)
 
-    async def _carry(
-        self,
-        way: Way,
-        number: int,
-        source: trio.SocketStream,
-        sink: trio.SocketStream,
-        connection: trio.CancelScope,
-    ) -> None:
-        schedule = self.ways[way]
-        wire = _Wire(schedule.shape.under_way_bytes)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(wire.deliver, sink)
-                while True:
-                    await wire.wait_room()
-                    if schedule.room_at() > trio.current_time():
-                        await trio.sleep_until(schedule.room_at())
-                        continue
-                    data = await source.receive_some(READ_BYTES)
-                    now = trio.current_time()
-                    if not data:
-                        wire.put_end(schedule.end(now))
-                        return
-                    dues = schedule.enter(len(data), now)
-                    wire.put(data, dues)
-                    self._observe(Passage(number, way, now, data, dues))
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            connection.cancel()
+
+async def carry(
+    near: trio.abc.HalfCloseableStream,
+    far: trio.abc.HalfCloseableStream,
+    ways: Mapping[Way, Schedule],
+    *,
+    precise: bool = True,
+    number: int = 0,
+    observe: Callable[[Passage], None] = _ignore,
+) -> None:
+    """Carry one connection until both directions have ended, or one broke; closes both streams.
+
+    Args:
+        near, far: to who dialled, and to the target.
+        ways: a schedule for each direction; connections may share them.
+        precise: False sleeps by Trio's clock, for a mock clock.
+        number: of the connection, in its passages.
+        observe: told of all that enters; must not wait.
+    """
+    async with near, far, trio.open_nursery() as nursery:
+        for way, source, sink in ((Way.UP, near, far), (Way.DOWN, far, near)):
+            wire = _Wire(ways[way], open_alarm() if precise else Alarm(None))
+            note = partial(_tell, observe, number, way)
+            nursery.start_soon(wire.carry, source, sink, note, nursery.cancel_scope)
+
+
+def _tell(
+    observe: Callable[[Passage], None],
+    number: int,
+    way: Way,
+    entered: float,
+    data: bytes | bytearray,
+    dues: list[tuple[float, int]],
+) -> None:
+    observe(Passage(number, way, entered, data, dues))
 
 
 class _Wire:
-    """What is on its way on one connection, in one direction."""
+    """One direction of one connection."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, schedule: Schedule, alarm: Alarm) -> None:
+        self._schedule = schedule
+        self._alarm = alarm
         self._bytes = 0
         self._pieces: deque[tuple[float, memoryview]] = deque()
         self._changed = trio.lowlevel.ParkingLot()
         self._end: float | None = None
+
+    async def carry(
+        self,
+        source: trio.abc.ReceiveStream,
+        sink: trio.abc.HalfCloseableStream,
+        note: Callable[[float, bytes | bytearray, list[tuple[float, int]]], None],
+        connection: trio.CancelScope,
+    ) -> None:
+        """Carry until the end; cancel the whole `connection` when it breaks."""
+        schedule = self._schedule
+        try:
+            with self._alarm:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.deliver, sink)
+                    while True:
+                        await self.wait_room()
+                        if schedule.room_at() > trio.current_time():
+                            await trio.sleep_until(schedule.room_at())
+                            continue
+                        data = await source.receive_some(READ_BYTES)
+                        now = trio.current_time()
+                        if not data:
+                            self.put_end(schedule.end(now))
+                            return
+                        dues = schedule.enter(len(data), now)
+                        self.put(data, dues)
+                        note(now, data, dues)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            connection.cancel()
 
     def put(self, data: bytes | bytearray, dues: list[tuple[float, int]]) -> None:
         view, offset = memoryview(data), 0
@@ -310,24 +344,23 @@ class _Wire:
         self._changed.unpark_all()
 
     async def wait_room(self) -> None:
-        while self._bytes >= self._most_bytes:
+        while self._bytes >= self._schedule.shape.under_way_bytes:
             await self._changed.park()
 
-    async def deliver(self, sink: trio.SocketStream) -> None:
+    async def deliver(self, sink: trio.abc.HalfCloseableStream) -> None:
         """Hand everything over when it is due, until the end."""
-        with open_alarm() as alarm:
-            while True:
-                if self._pieces:
-                    await alarm.sleep_until(self._pieces[0][0])
-                    await self._hand_over(sink, trio.current_time())
-                elif self._end is not None:
-                    await alarm.sleep_until(self._end)
-                    await sink.send_eof()
-                    return
-                else:
-                    await self._changed.park()
+        while True:
+            if self._pieces:
+                await self._alarm.sleep_until(self._pieces[0][0])
+                await self._hand_over(sink, trio.current_time())
+            elif self._end is not None:
+                await self._alarm.sleep_until(self._end)
+                await sink.send_eof()
+                return
+            else:
+                await self._changed.park()
 
-    async def _hand_over(self, sink: trio.SocketStream, now: float) -> None:
+    async def _hand_over(self, sink: trio.abc.SendStream, now: float) -> None:
         due = []
         size = 0
         while self._pieces and self._pieces[0][0] <= now and size < READ_BYTES:

@@ -47,6 +47,7 @@ def test_there_are_the_commands_of_the_manual() -> None:
         "testnet",
         "node",
         "get",
+        "measure",
         *(f"attestor {name}" for name in ("run", "register", "drain", "deregister")),
         *(f"hoster {name}" for name in ("run", "register", "drain", "deregister")),
         *(f"keys {name}" for name in ("new", "show")),
