@@ -17,6 +17,7 @@ from offchain_worker.attestor.follower import follow
 from offchain_worker.attestor.machines import MakeMachine, honest_machine
 from offchain_worker.attestor.store import WorkStore
 from offchain_worker.attestor.tools import DialHoster, Tools
+from offchain_worker.audit.session import SESSION_BYTES
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient
 from offchain_worker.chain.errors import ChainError, ChainReverted
@@ -51,6 +52,7 @@ async def run_attestor(
     dial_peer: Dial = dial_tcp,
     clock_ms: Callable[[], int] = wall_clock_ms,
     make_machine: MakeMachine = honest_machine,
+    session_bytes: int = SESSION_BYTES,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Take part in every challenge that this account is drawn for, until cancelled.
@@ -65,6 +67,7 @@ async def run_attestor(
         dial_peer: connects to fellow attestors.
         clock_ms: ms since 1970.
         make_machine: what runs the coinflips.
+        session_bytes: what an audited session may read.
         task_status: started when the attestor listens.
 
     Cancelled, it drops its connections; everything that it signed or learnt is on disk, and the
@@ -87,7 +90,16 @@ async def run_attestor(
         ) as swarm:
             task_status.started()
             tools = Tools(
-                client, account, session_key, swarm, journal, store, dial, clock_ms, make_machine
+                client,
+                account,
+                session_key,
+                swarm,
+                journal,
+                store,
+                dial,
+                clock_ms,
+                make_machine,
+                session_bytes,
             )
             await _Attestor(tools).run()
 

@@ -114,6 +114,7 @@ class ActiveMember:
             end_ms=challenge.end_ms,
             chunk_timeout_ms=challenge.timing.chunk_timeout_ms,
             clock_tolerance_ms=challenge.timing.clock_tolerance_ms,
+            session_bytes=tools.session_bytes,
         )
 
         async def dial() -> trio.abc.Stream:

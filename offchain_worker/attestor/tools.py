@@ -9,6 +9,7 @@ import trio
 
 from offchain_worker.attestor.machines import MakeMachine, honest_machine
 from offchain_worker.attestor.store import WorkStore
+from offchain_worker.audit.session import SESSION_BYTES
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient
 from offchain_worker.coinflip.journal import Journal
@@ -33,6 +34,7 @@ class Tools:
         dial: connects to hosters.
         clock_ms: the wall clock, ms since 1970.
         make_machine: what runs the attempts of a coinflip.
+        session_bytes: what an audited session may read (`audit.session.session_length`).
     """
 
     client: ChainClient
@@ -44,3 +46,4 @@ class Tools:
     dial: DialHoster
     clock_ms: Callable[[], int]
     make_machine: MakeMachine = honest_machine
+    session_bytes: int = SESSION_BYTES

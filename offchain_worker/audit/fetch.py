@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from offchain_worker.audit.session import Dial, connect
 from offchain_worker.errors import UsageError
+from offchain_worker.hypercore.errors import ReadTimeout
 from offchain_worker.hypercore.feed import Head
 from offchain_worker.hypercore.reader import Timeouts, open_reader
 from offchain_worker.keys import KeyPair
 
-BATCH = 256
-"""Chunks that are put in order in memory before they are handed out."""
+MAX_EARLY = 256
+"""Chunks that wait in memory for an earlier one. A peer answers in the order of the requests, or
+nearly: the window of the stock client is 48."""
 
 
 async def fetch(
@@ -60,9 +62,13 @@ async def fetch(
                 f"The feed has the chunks 0 to {head.length - 1}; "
                 f"{wanted.start} to {wanted.stop - 1} are not all among them."
             )
-        for start in range(wanted.start, wanted.stop, BATCH):
-            batch = range(start, min(start + BATCH, wanted.stop))
-            arrived = {block.index: block.data async for block in reader.download(batch)}
-            for index in batch:
-                sink(index, arrived.pop(index))
+        early: dict[int, bytes] = {}
+        following = wanted.start
+        async for block in reader.download(wanted):
+            early[block.index] = block.data
+            while following in early:
+                sink(following, early.pop(following))
+                following += 1
+            if len(early) > MAX_EARLY:
+                raise ReadTimeout(f"chunk {following} did not come, but {MAX_EARLY} later ones did")
     return head

@@ -12,7 +12,6 @@ import random
 from collections.abc import (
     Awaitable,
     Callable,
-    Iterable,
     Iterator,
     Sequence,
 )
@@ -33,7 +32,7 @@ from offchain_worker.audit.report import (
     check_receipt,
     served_outcome,
 )
-from offchain_worker.coinflip.draws import SessionHabit
+from offchain_worker.coinflip.draws import MAX_MULTIPLE, SessionHabit
 from offchain_worker.hypercore.errors import (
     BadProof,
     ChannelClosed,
@@ -50,6 +49,7 @@ from offchain_worker.hypercore.errors import (
 )
 from offchain_worker.hypercore.feed import Head
 from offchain_worker.hypercore.manifest import bare_signature, is_compat
+from offchain_worker.hypercore.order import DownloadOrder
 from offchain_worker.hypercore.reader import Block, ExtensionMessage, Reader, Timeouts, open_reader
 from offchain_worker.keys import KeyPair
 from offchain_worker.measurement.session import Transfer, session_metrics
@@ -61,6 +61,11 @@ Dial = Callable[[], Awaitable[trio.abc.Stream]]
 
 RETRY_PAUSE_S = 0.25
 """Pause before a lost connection is made again."""
+
+SESSION_BYTES = 64 * 1024 * 1024
+"""Bytes that a session may read, unless the draw demands more (`session_length`)."""
+MIN_CHUNK_COST = 8 * 1024
+"""What the smallest chunk counts for among them: it is kept with its place in the tree."""
 
 
 class MomentMissed(Exception):
@@ -89,6 +94,7 @@ class AuditPlan:
         moment: t, unix milliseconds.
         end_ms: END, unix milliseconds; the session never goes beyond it.
         chunk_timeout_ms, clock_tolerance_ms: of the timing.
+        session_bytes: what the session may cost beyond what the draw demands.
     """
 
     feed_key: bytes
@@ -104,6 +110,7 @@ class AuditPlan:
     end_ms: int
     chunk_timeout_ms: int
     clock_tolerance_ms: int
+    session_bytes: int = SESSION_BYTES
 
 
 @dataclass(frozen=True)
@@ -249,36 +256,54 @@ def reason_of(error: Exception) -> Reason:
     raise TypeError(f"no reason is defined for {type(error).__name__}")
 
 
-def chunks_to_read(plan: AuditPlan, head_length: int) -> int:
-    """How many chunks a session reads in all (challenge.md §3.2).
+def least_length(plan: AuditPlan, length: int) -> int:
+    """How many chunks a session must read (challenge.md §3.2) of a feed of `length`.
 
-    The hoster's receipt is due after as many as the length that it announced first allows, which
-    is the length of the head that it proved then. The drawn ones, on to m·N, and in any case
-    enough for the hoster's first receipt.
+    The drawn ones, on to m·N, and in any case enough for the hoster's first receipt: that is due
+    after as many as the length allows that it announced first.
     """
-    wanted = max(len(plan.drawn), plan.habit.multiple * plan.chunks, receipt_period(head_length))
-    return min(wanted, head_length)
+    wanted = max(len(plan.drawn), plan.habit.multiple * plan.chunks, receipt_period(length))
+    return min(wanted, length)
 
 
-def reading_order(
-    drawn: Sequence[int], length: int, total: int, choices: random.Random
-) -> Iterator[int]:
-    """The drawn chunks, then others at random without repetition, `total` in all.
+def session_length(plan: AuditPlan, length: int, byte_length: int, choices: random.Random) -> int:
+    """How many chunks a session reads in all.
 
-    Memory is bounded by `total`, whatever `length` a peer announces.
+    Distributed as the lengths of readers are of whom half read everything and half stop at a
+    uniformly random point, among those of them who read enough for a receipt: never fewer than
+    `least_length`, and no more than `session_bytes` pay for unless that demands it. Of a feed
+    that is too large to be read whole, all points up to there are as likely. m chooses the part of
+    this distribution from which the length comes: a greater m a longer session. So lengths keep
+    the distribution, and do not step at the multiples of N.
+
+    Args:
+        plan: the session's.
+        length: of the head that the hoster showed, in chunks; above 0.
+        byte_length: of the feed up to there, as that head says.
+        choices: the rest of the chance; unpredictable to the hoster.
     """
-    yield from drawn
-    seen = set(drawn)
-    if length <= 4 * total:
-        others = [index for index in range(length) if index not in seen]
-        choices.shuffle(others)
-        yield from others[: total - len(seen)]
-        return
-    while len(seen) < total:
-        index = choices.randrange(length)
-        if index not in seen:
-            seen.add(index)
-            yield index
+    start = min(length, max(len(plan.drawn), receipt_period(length)))
+    cost = max(byte_length // length, MIN_CHUNK_COST)
+    end = min(length, max(start, plan.session_bytes // cost))
+    points = end - start + 1
+    partly = points / (points + length) if end == length else 1.0
+    multiple = plan.habit.multiple
+    low = 1.0 - 0.5 ** (multiple - 1)
+    high = 1.0 if multiple == MAX_MULTIPLE else 1.0 - 0.5**multiple
+    place = low + (high - low) * choices.random()
+    stop = start + int(points * place / partly) if place < partly else length
+    return max(min(stop, length), least_length(plan, length))
+
+
+def reading_order(order: DownloadOrder, drawn: Sequence[int]) -> Iterator[int]:
+    """The drawn chunks, then others as the stock client's download of the whole feed takes them.
+
+    The drawn ones are chosen in the same way (`coinflip.draws.drawn_chunks`).
+    """
+    for index in drawn:
+        order.ask(index)
+        yield index
+    yield from order
 
 
 async def _sleep_until(moment_ms: int, clock_ms: Callable[[], int]) -> None:
@@ -326,39 +351,62 @@ async def _hold_session(
             raise NotHosted(f"fork {head.fork} instead of the vouched {plan.fork}")
         if head.length < plan.length:
             raise NotHosted(f"length {head.length}, vouched were {plan.length}")
-        total = chunks_to_read(plan, head.length)
         attempt.heads[head.length] = head
-        await _read(reader, reading_order(plan.drawn, head.length, total, choices), plan, attempt)
-        enough = attempt.arrived[min(receipt_period(head.length), total) - 1]
-        message = await _first_receipt(reader, enough.transfer.arrived + timeout)
+        byte_length = sum(root.size for root in head.roots)
+        total = session_length(plan, head.length, byte_length, choices)
+        first = _FirstReceipt(reader, receipt_period(head.length), timeout, attempt)
+        late_ms = plan.end_ms - plan.chunk_timeout_ms
+
+        def enough() -> bool:
+            """Whether a reader would leave now: what must be there is, and the rest is luck."""
+            read = len(attempt.arrived)
+            if read >= total and first.settled():
+                return True
+            # Late in the window the session gets along with what it must have.
+            return read >= least_length(plan, head.length) and clock_ms() > late_ms
+
+        order = DownloadOrder(head.length, choices)
+        await _read(reader, order, plan, attempt, enough)
+        message = await first.wait()
         attempt.heads[reader.head.length] = reader.head
-        receipt = _check(plan, message, reader.connection.session_id, attempt)
-        attempt.receipt = receipt
-        return served_outcome(
-            receipt_message=message,
-            receipt=receipt,
-            head_signature=_bare_signature(plan.feed_key, attempt.heads[receipt.length]),
-            tree_nodes=reader.nodes,
-            drawn=plan.drawn,
-            proved=plan.proved,
-            metrics=session_metrics(
-                connect_s=connect_s,
-                handshake_s=reader.handshake_s,
-                transfers=[chunk.transfer for chunk in attempt.arrived],
-                windowed=plan.habit.windowed,
-            ),
-        )
+    # Judged only now, so that the session ends as a reader's does.
+    receipt = _check(plan, message, reader.connection.session_id, attempt)
+    attempt.receipt = receipt
+    return served_outcome(
+        receipt_message=message,
+        receipt=receipt,
+        head_signature=_bare_signature(plan.feed_key, attempt.heads[receipt.length]),
+        tree_nodes=reader.nodes,
+        drawn=plan.drawn,
+        proved=plan.proved,
+        metrics=session_metrics(
+            connect_s=connect_s,
+            handshake_s=reader.handshake_s,
+            transfers=[chunk.transfer for chunk in attempt.arrived],
+            windowed=plan.habit.windowed,
+        ),
+    )
 
 
-async def _read(reader: Reader, order: Iterable[int], plan: AuditPlan, attempt: _Attempt) -> None:
-    """Read the chunks into `attempt`, with a full window or one after the other."""
+async def _read(
+    reader: Reader,
+    order: DownloadOrder,
+    plan: AuditPlan,
+    attempt: _Attempt,
+    enough: Callable[[], bool],
+) -> None:
+    """Read chunks into `attempt`, with a full window or one after the other, until `enough`.
+
+    With a window, what is in flight then is left behind, as by any reader that stops.
+    """
 
     def noting() -> Iterator[int]:
-        for index in order:
+        for index in reading_order(order, plan.drawn):
             attempt.asked.append(index)
             yield index
 
     def note(block: Block) -> None:
+        order.arrive(block.index)
         transfer = Transfer(block.requested, block.arrived, block.leaf.size)
         attempt.arrived.append(_Chunk(block.index, block.leaf.hash, transfer))
         attempt.heads[reader.head.length] = reader.head
@@ -366,30 +414,72 @@ async def _read(reader: Reader, order: Iterable[int], plan: AuditPlan, attempt: 
     if plan.habit.windowed:
         async for block in reader.download(noting()):
             note(block)
+            if enough():
+                break
     else:
         for index in noting():
             note(await reader.get(index))
+            if enough():
+                break
+    # Nobody waits for the others any more.
+    attempt.asked = [chunk.index for chunk in attempt.arrived]
 
 
-async def _first_receipt(reader: Reader, deadline: float) -> bytes:
-    """The first receipt's bytes, if it came until `deadline` (seconds of Trio's clock).
+class _FirstReceipt:
+    """The hoster's first receipt of a session.
 
-    What counts is when it arrived, not when it is looked at: a long session is still reading when
-    the deadline passes.
+    It is due within `timeout` seconds of the chunk that completes it. What counts is when it
+    arrived, not when it is looked at: a long session is still reading then.
+
+    Args:
+        reader: of the session.
+        period: chunks that complete it.
+        timeout: seconds.
+        attempt: what has arrived.
     """
-    with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
-        while True:
-            if (found := _receipt_in(reader.extensions.receive_nowait(), deadline)) is not None:
-                return found
-    with trio.move_on_at(deadline):
-        async for message in reader.extensions:
-            if (found := _receipt_in(message, deadline)) is not None:
-                return found
-    raise NoReceipt("the hoster sent no receipt for what it served") from reader.error
 
+    def __init__(self, reader: Reader, period: int, timeout: float, attempt: _Attempt) -> None:
+        self._reader = reader
+        self._period = period
+        self._timeout = timeout
+        self._attempt = attempt
+        self._found: ExtensionMessage | None = None
 
-def _receipt_in(message: ExtensionMessage, deadline: float) -> bytes | None:
-    return message.payload if message.name == EXTENSION and message.arrived <= deadline else None
+    def settled(self) -> bool:
+        """Whether it is here, or cannot come in time any more; at least `period` are here."""
+        return self._look() or trio.current_time() > self._deadline
+
+    async def wait(self) -> bytes:
+        """Wait for it; returns its bytes.
+
+        Raises:
+            NoReceipt: it did not come in time.
+        """
+        if not self._look():
+            with trio.move_on_at(self._deadline):
+                async for message in self._reader.extensions:
+                    if self._take(message):
+                        break
+        if self._found is None or self._found.arrived > self._deadline:
+            error = "the hoster sent no receipt for what it served"
+            raise NoReceipt(error) from self._reader.error
+        return self._found.payload
+
+    @property
+    def _deadline(self) -> float:
+        return self._attempt.arrived[self._period - 1].transfer.arrived + self._timeout
+
+    def _look(self) -> bool:
+        # Looked at often: the queue keeps the newest messages only.
+        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+            while self._found is None:
+                self._take(self._reader.extensions.receive_nowait())
+        return self._found is not None
+
+    def _take(self, message: ExtensionMessage) -> bool:
+        if message.name == EXTENSION:
+            self._found = message
+        return self._found is not None
 
 
 def _bare_signature(feed_key: bytes, head: Head) -> bytes:

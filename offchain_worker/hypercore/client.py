@@ -7,8 +7,9 @@ believed before it leads to a head that the feed's signer signed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from types import MappingProxyType
 
 from offchain_worker.hypercore import messages as m
@@ -215,7 +216,9 @@ class ClientSession:
         self._free: list[int] = []
         self._highest_id = 0
         self._blocks: dict[int, int] = {}
-        self._cancelled: set[int] = set()
+        self._cancelled: dict[int, int] = {}
+        self._cancels = 0
+        self._cancels_before: dict[int, int] = {}
         self._upgrade: m.Request | None = None
         self._wanted: set[int] = set()
         self._have: set[int] = set()
@@ -265,30 +268,39 @@ class ClientSession:
         return False
 
     def request_block(self, index: int, priority: int) -> int:
-        """Ask for a block; returns the request's id.
+        """Ask for one block; otherwise as `request_blocks`."""
+        return self.request_blocks([index], priority)[0]
+
+    def request_blocks(self, indices: Sequence[int], priority: int) -> list[int]:
+        """Ask for blocks at once; returns the requests' ids, in the order of `indices`.
+
+        They are sent by how many nodes they ask for, fewest first: the stock client looks a tree
+        node up in its storage for each, and a request leaves when its own look-ups are done.
 
         Raises:
-            ValueError: there is no verified head, or the block is not below its length.
+            ValueError: there is no verified head, or a block is not below its length.
         """
-        if self.head is None or not 0 <= index < self.head.length:
-            raise ValueError(f"block {index} is not below the verified length")
-        request = m.Request(
-            self._new_id(),
-            self.head.fork,
-            block=m.RequestBlock(index, self._missing_levels(2 * index)),
-            priority=priority,
-        )
-        self._blocks[request.id] = index
-        self._push((m.Type.REQUEST, request.encode()))
-        return request.id
+        head = self.head
+        if head is None or not all(0 <= index < head.length for index in indices):
+            raise ValueError(f"blocks {list(indices)} are not all below the verified length")
+        wanted = [(self._missing_levels(2 * index), self._new_id(), index) for index in indices]
+        for levels, request_id, index in sorted(wanted, key=itemgetter(0)):
+            self._blocks[request_id] = index
+            self._cancels_before[request_id] = self._cancels
+            block = m.RequestBlock(index, levels)
+            request = m.Request(request_id, head.fork, block=block, priority=priority)
+            self._push((m.Type.REQUEST, request.encode()))
+        return [request_id for _levels, request_id, _index in wanted]
 
     def cancel(self, request_id: int) -> None:
         """Take back a request for a block; its answer is ignored if it comes all the same.
 
-        The id stays in use until then, so that a late answer is not taken for another's.
+        The id stays in use until a request made later was answered: the hoster has read the
+        cancel by then, so that a late answer is not taken for another's.
         """
         if self._blocks.pop(request_id, None) is not None:
-            self._cancelled.add(request_id)
+            self._cancels += 1
+            self._cancelled[request_id] = self._cancels
             self._push((m.Type.CANCEL, m.Cancel(request_id).encode()))
 
     @property
@@ -359,8 +371,8 @@ class ClientSession:
             return self._on_upgrade(self._upgrade, data)
         index = self._blocks.pop(data.request, None)
         if index is None:
-            return self._forget_cancelled(data.request)
-        self._free.append(data.request)
+            return self._late(data.request)
+        self._release(data.request)
         try:
             return [self._verify_block(data, index)]
         except BadProof as error:
@@ -384,17 +396,17 @@ class ClientSession:
 
     def _on_upgrade(self, request: m.Request, data: m.Data) -> list[Event]:
         self._upgrade = None
-        self._free.append(request.id)
+        self._release(request.id)
         try:
             head = self._verify_upgrade(request, data)
         except BadProof as error:
             return [SessionFailed(error)]
-        old_length = 0 if self.head is None else self.head.length
+        is_first = self.head is None
         self.head = head
-        learnt_manifest = head.manifest is not None and self._manifest is None
         self._manifest = head.manifest
-        if learnt_manifest and not is_compat(self.feed_key, head.manifest):
-            self._push_sync(head.fork, old_length)
+        if is_first:
+            # The stock client tells when it knows who signs, and again when it has the head.
+            self._push_sync(head.fork, 0)
         self._push_sync(head.fork, head.length)
         remote = self.remote
         if remote is not None and remote.fork == head.fork and remote.length > head.length:
@@ -440,11 +452,11 @@ class ClientSession:
         error = NoData(f"the peer has not what was asked for (reason {refusal.reason})")
         if self._upgrade is not None and refusal.request == self._upgrade.id:
             self._upgrade = None
-            self._free.append(refusal.request)
+            self._release(refusal.request)
             return [SessionFailed(error)] if self.head is None else []
         if self._blocks.pop(refusal.request, None) is None:
-            return self._forget_cancelled(refusal.request)
-        self._free.append(refusal.request)
+            return self._late(refusal.request)
+        self._release(refusal.request)
         return [RequestFailed(refusal.request, error)]
 
     # --- inside ---------------------------------------------------------------------------------
@@ -474,12 +486,18 @@ class ClientSession:
         self._highest_id += 1
         return self._highest_id
 
-    def _forget_cancelled(self, request_id: int) -> list[Event]:
-        if request_id not in self._cancelled:
-            return []
-        self._cancelled.remove(request_id)
+    def _release(self, request_id: int) -> None:
+        """The request was answered: its id is free, and those of cancels that came before it."""
         self._free.append(request_id)
-        return [AnsweredLate()]
+        cancels = self._cancels_before.pop(request_id, 0)
+        if self._cancelled:
+            for cancelled in [i for i, at in self._cancelled.items() if at <= cancels]:
+                del self._cancelled[cancelled]
+                self._cancels_before.pop(cancelled, None)
+                self._free.append(cancelled)
+
+    def _late(self, request_id: int) -> list[Event]:
+        return [AnsweredLate()] if request_id in self._cancelled else []
 
     def _missing_levels(self, index: int) -> int:
         """How many levels lie between a node and the first verified one above it."""

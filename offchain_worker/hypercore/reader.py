@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -47,6 +47,8 @@ from offchain_worker.hypercore.tree import Node
 from offchain_worker.keys import KeyPair
 
 WINDOW = 48
+_STATES = (m.Type.SYNC, m.Type.DATA, m.Type.NO_DATA, m.Type.BITFIELD, m.Type.RANGE)
+"""Messages upon which the stock client looks for what else it could ask for."""
 EXTENSION_QUEUE = 64
 MAX_EXTENSION_BYTES = 64 * 1024
 UNASKED_BYTES = 8 * 1024 * 1024
@@ -107,7 +109,7 @@ class _Request:
 
     __slots__ = ("index", "owner", "requested")
 
-    def __init__(self, index: int, owner: _Waiter, requested: float) -> None:
+    def __init__(self, index: int, owner: _Waiter | None, requested: float) -> None:
         self.index = index
         self.owner = owner
         self.requested = requested
@@ -127,9 +129,22 @@ class _Waiter:
         self.results.append(result)
         self._arrived.unpark_all()
 
+    def wake(self) -> None:
+        """Let who waits look again."""
+        self._arrived.unpark_all()
+
+    async def wait(self) -> None:
+        """Wait for a result, or to be woken."""
+        if not self.results:
+            await self._arrived.park()
+
     async def get(self) -> Block:
         while not self.results:
             await self._arrived.park()
+        return self.take()
+
+    def take(self) -> Block:
+        """The oldest result; raises it if it is an error."""
         result = self.results.popleft()
         if isinstance(result, HypercoreError):
             raise result
@@ -196,6 +211,7 @@ class Reader:
         self._window = trio.Semaphore(WINDOW, max_value=WINDOW)
         self._unasked = Allowance(trio.current_time())
         self._changed = trio.lowlevel.ParkingLot()
+        self._starting: list[Download] = []
 
     @property
     def head(self) -> Head:
@@ -243,7 +259,7 @@ class Reader:
             try:
                 with trio.fail_after(limit):
                     await self._wait_announced(index)
-                    request_id = self._request(index, PRIORITY_GET, waiter)
+                    request_id = self._request([index], PRIORITY_GET, waiter)[0]
                     return await waiter.get()
             except trio.TooSlowError:
                 if request_id is None:
@@ -297,20 +313,28 @@ class Reader:
             await self._changed.park()
             self._check()
 
-    def _request(self, index: int, priority: int, owner: _Waiter) -> int:
-        """Ask for a block; the window bounds how many small requests can wait to be sent."""
-        request_id = self._session.request_block(index, priority)
-        request = _Request(index, owner, trio.current_time())
-        self._requests[request_id] = request
+    def _request(self, indices: Sequence[int], priority: int, owner: _Waiter) -> list[int]:
+        """Ask for blocks; the window bounds how many small requests can wait to be sent."""
+        request_ids = self._session.request_blocks(indices, priority)
         self._flush_now()
-        self.connection.stamp_next(request.sent)
-        return request_id
+        now = trio.current_time()
+        for request_id, index in zip(request_ids, indices, strict=True):
+            request = _Request(index, owner, now)
+            self._requests[request_id] = request
+            self.connection.stamp_next(request.sent)
+        return request_ids
 
     def _cancel(self, request_id: int) -> None:
         """Take back a request if it is still open."""
         if self._requests.pop(request_id, None) is not None:
             self._session.cancel(request_id)
             self._flush_now()
+
+    def _abandon(self, request_id: int) -> None:
+        """Let a request that is still open be answered for nobody."""
+        request = self._requests.get(request_id)
+        if request is not None:
+            request.owner = None
 
     def _check(self) -> None:
         if self.error is not None:
@@ -338,7 +362,8 @@ class Reader:
             if ended and not isinstance(error, ProtocolViolation):
                 missing = NoData(f"block {request.index} was asked for, then: {error}")
                 missing.__cause__ = error
-            request.owner.put(missing)
+            if request.owner is not None:
+                request.owner.put(missing)
         self._requests.clear()
         self._extensions_in.close()
         self._changed.unpark_all()
@@ -364,6 +389,10 @@ class Reader:
             self._unasked.take(UNASKED_MESSAGE_BYTES + len(incoming.frame), incoming.arrived)
         for event in events:
             self._on_event(event, incoming.arrived)
+        if self._starting and incoming.type in _STATES:
+            starting, self._starting = self._starting, []
+            for download in starting:
+                download._start()
 
     def ended(self, error: HypercoreError) -> None:
         """Nothing comes any more."""
@@ -373,11 +402,11 @@ class Reader:
         match event:
             case BlockVerified(request_id, index, data, leaf):
                 request = self._requests.pop(request_id, None)
-                if request is not None:
+                if request is not None and request.owner is not None:
                     request.owner.put(Block(index, data, leaf, request.requested, arrived))
             case RequestFailed(request_id, error):
                 request = self._requests.pop(request_id, None)
-                if request is not None:
+                if request is not None and request.owner is not None:
                     request.owner.put(error)
             case ExtensionReceived(name, payload):
                 self._on_extension(ExtensionMessage(name, payload, arrived))
@@ -419,14 +448,20 @@ class Reader:
 
 
 class Download:
-    """Blocks in the order of their arrival; made by `Reader.download`."""
+    """Blocks in the order of their arrival; made by `Reader.download`.
+
+    As the stock client's, it begins with one request, and fills its window when the hoster says
+    anything about the feed after that; from then on each arrival makes a request.
+    """
 
     def __init__(self, reader: Reader, indices: Iterable[int], window: int, limit: float) -> None:
         self._reader = reader
         self._indices = iter(indices)
-        self._window = window
+        self._window = 1
+        self._full_window = window
         self._limit = limit
         self._waiter = _Waiter()
+        self._ready: deque[Block | HypercoreError] = deque()
         self._open: dict[int, float] = {}
         self._exhausted = False
 
@@ -436,46 +471,79 @@ class Download:
     async def __anext__(self) -> Block:
         """The next block.
 
-        After an error, or cancelled, what is in flight is taken back, and the download is over.
+        After an error, or cancelled, the download is over, as after `close`.
 
         Raises:
             As `Reader.get`.
         """
         try:
-            await self._fill()
-            if not self._open and not self._waiter.results:
-                raise StopAsyncIteration
-            oldest = next(iter(self._open.values()), math.inf)
-            with trio.move_on_at(oldest + self._limit) as scope:
-                block = await self._waiter.get()
-            if scope.cancelled_caught:
-                raise ReadTimeout(f"a block did not come in {self._limit:g} s")
+            while not self._ready:
+                await self._fill()
+                # What has come together is replaced together, and handed out one by one.
+                self._ready, self._waiter.results = self._waiter.results, self._ready
+                if self._ready:
+                    open_ones = self._reader._requests
+                    self._open = {i: at for i, at in self._open.items() if i in open_ones}
+                    await self._fill()
+                    break
+                if not self._open:
+                    raise StopAsyncIteration
+                oldest = next(iter(self._open.values()), math.inf)
+                with trio.move_on_at(oldest + self._limit) as scope:
+                    await self._waiter.wait()
+                if scope.cancelled_caught:
+                    raise ReadTimeout(f"a block did not come in {self._limit:g} s")
+            result = self._ready.popleft()
+            if isinstance(result, HypercoreError):
+                raise result
         except BaseException:
             self.close()
             raise
-        self._open = {i: at for i, at in self._open.items() if i in self._reader._requests}
-        return block
+        return result
 
     def close(self) -> None:
-        """Take back what is in flight and end the download."""
+        """End the download. What is in flight comes and is thrown away, as at the stock client."""
         self._exhausted = True
         for request_id in self._open:
-            self._reader._cancel(request_id)
+            self._reader._abandon(request_id)
         self._open.clear()
+        self._ready.clear()
+
+    def _start(self) -> None:
+        """The hoster has spoken: the window may be filled."""
+        self._window = self._full_window
+        self._waiter.wake()
 
     async def _fill(self) -> None:
         """Keep the window full."""
-        while not self._exhausted and len(self._open) + len(self._waiter.results) < self._window:
+        wanted: list[int] = []
+        while (
+            not self._exhausted
+            and len(self._open) + len(wanted) + len(self._waiter.results) < self._window
+        ):
             index = next(self._indices, None)
             if index is None:
                 self._exhausted = True
-                return
-            with trio.move_on_after(self._limit) as scope:
-                await self._reader._wait_announced(index)
-            if scope.cancelled_caught:
-                raise NoData(f"block {index} was not announced in {self._limit:g} s")
-            request_id = self._reader._request(index, PRIORITY_DOWNLOAD, self._waiter)
-            self._open[request_id] = trio.current_time()
+                break
+            if not self._reader._session.remote_blocks.has(index):
+                self._request(wanted)
+                wanted = []
+                with trio.move_on_after(self._limit) as scope:
+                    await self._reader._wait_announced(index)
+                if scope.cancelled_caught:
+                    raise NoData(f"block {index} was not announced in {self._limit:g} s")
+            wanted.append(index)
+        self._request(wanted)
+
+    def _request(self, indices: Sequence[int]) -> None:
+        if not indices:
+            return
+        self._reader._check()
+        now = trio.current_time()
+        requests = self._reader._request(indices, PRIORITY_DOWNLOAD, self._waiter)
+        self._open.update(dict.fromkeys(requests, now))
+        if self._window < self._full_window:
+            self._reader._starting.append(self)
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ class AttestorSettings:
         listen: where it listens.
         endpoint: what it registers; where it listens unless the file says otherwise.
         capacity: challenges at a time.
+        session_bytes: what an audited session may read.
         state: its folder.
     """
 
@@ -45,6 +46,7 @@ class AttestorSettings:
     listen: Address
     endpoint: Address
     capacity: int
+    session_bytes: int
     state: Path
 
 
@@ -65,6 +67,7 @@ def load_attestor(path: Path) -> AttestorSettings:
         listen=listen,
         endpoint=listen if section.endpoint is None else parse_address(section.endpoint),
         capacity=section.capacity,
+        session_bytes=section.session_mib * 1024 * 1024,
         state=folder / section.state,
     )
 
@@ -105,6 +108,7 @@ async def serve_attestor(settings: AttestorSettings, fault: Fault | None = None)
             settings.state,
             dial=_dial,
             make_machine=honest_machine if fault is None else faulty_machine(fault),
+            session_bytes=settings.session_bytes,
         )
     return 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -56,7 +56,10 @@ class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AttestorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An attestor's keys, its listening address for fellow attestors, and its state folder."""
+    """An attestor's keys, its listening address for fellow attestors, and its state folder.
+
+    `session_mib`: what an audited session may read, in MiB, beyond what the draw demands.
+    """
 
     account: str
     session_key: str
@@ -64,6 +67,7 @@ class AttestorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: str
     endpoint: str | None = None
     capacity: int = 4
+    session_mib: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] = 64
 
 
 class AttestorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

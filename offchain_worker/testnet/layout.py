@@ -32,6 +32,8 @@ from offchain_worker.service.keyfiles import KeyKind, read_account, write_key
 
 HOST = "127.0.0.1"
 MAX_PROVIDERS = 64
+SESSION_MIB = 16
+"""All attestors and hosters share one machine, and a window lasts 15 s."""
 
 
 class Choices(msgspec.Struct, frozen=True):
@@ -216,6 +218,7 @@ def _make(layout: Layout) -> None:
                     listen=f"{HOST}:{layout.port_of(folder)}",
                     state="state",
                     capacity=max(4, layout.choices.hosters),
+                    session_mib=SESSION_MIB,
                 ),
             ),
         )

@@ -5,8 +5,10 @@ Rules: no real time passes but in the tests on loopback; what is a fault of the 
 """
 
 import random
+from bisect import bisect_right
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -28,11 +30,13 @@ from audit_world import (
 
 from chain_types.report import Failure, Reason, Served
 from offchain_worker.audit.session import (
+    SESSION_BYTES,
     AuditPlan,
     MomentMissed,
     audit,
-    chunks_to_read,
+    least_length,
     reading_order,
+    session_length,
 )
 from offchain_worker.coinflip.draws import SessionHabit
 from offchain_worker.hoster.adversary import Fault
@@ -40,6 +44,7 @@ from offchain_worker.hoster.feeds import append
 from offchain_worker.hoster.hoster import Hoster
 from offchain_worker.hoster.store import Library
 from offchain_worker.hypercore.connection import wall_clock_ms
+from offchain_worker.hypercore.order import DownloadOrder
 
 
 @pytest.fixture
@@ -311,7 +316,7 @@ async def test_small_feeds(autojump_clock, tmp_path, nursery, vouched, length, w
         result = await world.audit(world.hoster(), chunks=10, habit=once)
         assert isinstance(result.outcome, Served), result.detail
         assert accepted(world, result)
-        assert result.chunks == len(result.receipt.entries) == min(length, 100)
+        assert len(result.receipt.entries) == min(length, 100) <= result.chunks
         nursery.cancel_scope.cancel()
 
 
@@ -368,35 +373,93 @@ async def test_on_loopback_with_real_time(tmp_path, nursery, windowed, compat):
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(
-    ("length", "head", "multiple", "total"),
-    [(140, 150, 1, 100), (140, 150, 2, 150), (33, 33, 1, 33), (20, 1_000, 6, 600), (1, 1, 6, 1)],
-)
-def test_how_many_chunks(length, head, multiple, total):
+def plan_for(multiple: int, *, length: int = 140, chunks: int = 100, **changes) -> AuditPlan:
     plan = AuditPlan(
         feed_key=b"",
         hoster=b"",
         audit_key=AUDITOR,
         fork=0,
         length=length,
-        drawn=range(min(100, length)),
+        drawn=range(min(chunks, length)),
         habit=SessionHabit(windowed=False, multiple=multiple),
-        chunks=100,
+        chunks=chunks,
         proved=32,
         moment=0,
         end_ms=0,
         chunk_timeout_ms=0,
         clock_tolerance_ms=0,
     )
-    assert chunks_to_read(plan, head) == total
-    short = replace(plan, chunks=10, drawn=plan.drawn[:10])
-    assert chunks_to_read(short, head) == min(head, 100)
+    return replace(plan, **changes)
 
 
-@pytest.mark.parametrize("length", [10, 40, 41, 1 << 50])
+@pytest.mark.parametrize(
+    ("length", "head", "multiple", "total"),
+    [(140, 150, 1, 100), (140, 150, 2, 150), (33, 33, 1, 33), (20, 1_000, 6, 600), (1, 1, 6, 1)],
+)
+def test_how_many_chunks_at_least(length, head, multiple, total):
+    assert least_length(plan_for(multiple, length=length), head) == total
+    short = plan_for(multiple, length=length, chunks=10)
+    assert least_length(short, head) == min(head, 100)
+
+
+def drawn_multiple(dice: random.Random) -> int:
+    return next((m for m in range(1, 6) if dice.random() < 0.5), 6)
+
+
+def session_lengths(count: int, feed: int, **changes) -> list[int]:
+    """Lengths as many audits have them, each with its own m; chunks of 64 KiB."""
+    dice = random.Random(7)
+    lengths = []
+    for _ in range(count):
+        plan = plan_for(drawn_multiple(dice), **changes)
+        lengths.append(session_length(plan, feed, feed << 16, dice))
+        assert least_length(plan, feed) <= lengths[-1] <= feed
+    return lengths
+
+
+def largest_gap(one: list[int], other: list[int]) -> float:
+    """The statistic of Kolmogorov and Smirnov: how far two distributions are apart."""
+    points = sorted({*one, *other})
+    one, other = sorted(one), sorted(other)
+    return max(
+        abs(bisect_right(one, point) / len(one) - bisect_right(other, point) / len(other))
+        for point in points
+    )
+
+
+@pytest.mark.parametrize("length", [101, 250, 1_000])
+def test_lengths_are_those_of_readers(length):
+    """Of readers of whom half read everything and half stop anywhere; those with a receipt."""
+    dice = random.Random(8)
+    readers = [length if dice.random() < 0.5 else dice.randint(1, length) for _ in range(9_000)]
+    readers = [read for read in readers if read >= 100]
+    assert largest_gap(session_lengths(9_000, length), readers) < 0.025
+
+
+def test_lengths_that_step_at_the_multiples_would_be_seen():
+    """The check above can fail: m·N chunks and no more."""
+    dice = random.Random(9)
+    readers = [1_000 if dice.random() < 0.5 else dice.randint(100, 1_000) for _ in range(9_000)]
+    stepping = [100 * drawn_multiple(dice) for _ in range(9_000)]
+    assert largest_gap(stepping, readers) > 0.3
+
+
+def test_a_budget_bounds_the_length():
+    """1,000 chunks of 64 KiB are paid for of a feed that has 50,000."""
+    lengths = session_lengths(4_000, 50_000, length=50_000, session_bytes=1_000 << 16)
+    assert max(lengths) == 1_000
+    uniform = [random.Random(n).randint(100, 1_000) for n in range(4_000)]
+    assert largest_gap(lengths, uniform) < 0.04
+    small = session_lengths(100, 50_000, length=50_000, session_bytes=0)
+    assert set(small) <= {100 * m for m in range(1, 7)}
+    tiny = session_length(plan_for(6), 10_000_000, 10_000_000, random.Random(1))
+    assert tiny <= SESSION_BYTES // 8192
+
+
+@pytest.mark.parametrize("length", [10, 40, 5_000])
 def test_reading_order(length):
     drawn = [7, 2, 9]
-    order = list(reading_order(drawn, length, 10, random.Random(5)))
+    order = list(islice(reading_order(DownloadOrder(length, random.Random(5)), drawn), 10))
     assert order[:3] == drawn
     assert len(order) == len(set(order)) == 10
     assert all(0 <= index < length for index in order)

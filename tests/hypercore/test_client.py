@@ -100,15 +100,48 @@ def test_an_empty_name_repeats_the_last_one() -> None:
         assert events == [ExtensionReceived("a", b"x")]
 
 
-def test_ids_of_cancelled_requests_wait_for_their_answers() -> None:
+def test_ids_of_cancelled_requests_wait_for_a_later_answer() -> None:
     session = with_head()
     first = session.request_block(0, PRIORITY_DOWNLOAD)
     late = reply(session)
     session.cancel(first)
     assert sent(session) == [(m.Type.CANCEL, m.Cancel(1).encode())]
     assert session.request_block(1, PRIORITY_DOWNLOAD) == 2
+    second = reply(session)
     assert session.receive(m.Type.DATA, late) == [AnsweredLate()]
-    assert session.request_block(2, PRIORITY_DOWNLOAD) == 1
+    assert session.request_block(2, PRIORITY_DOWNLOAD) == 3
+    session.receive(m.Type.DATA, second)
+    assert session.request_block(3, PRIORITY_DOWNLOAD) == 1
+    assert session.request_block(4, PRIORITY_DOWNLOAD) == 2
+
+
+def test_blocks_asked_for_at_once_leave_by_how_many_nodes_they_need() -> None:
+    """Of 20 blocks: 0 is below a root of height 4, 16 below one of height 2."""
+    session = with_head()
+    assert session.request_blocks([0, 16, 3, 17], PRIORITY_DOWNLOAD) == [1, 2, 3, 4]
+    requests = [m.Request.decode(body) for _type, body in sent(session)]
+    assert [r.id for r in requests] == [2, 4, 1, 3]
+    assert [r.block.nodes for r in requests if r.block] == [2, 2, 4, 4]
+
+
+@pytest.mark.parametrize("compat", [False, True])
+def test_a_first_head_is_told_twice_a_longer_one_once(compat: bool) -> None:
+    feed = MemoryFeed(5, compat=compat)
+    session = ClientSession(feed.key)
+    flags = {"uploading": True, "downloading": True, "has_manifest": not compat}
+
+    def grow(length: int) -> list[tuple[int, bytes]]:
+        sync = m.Sync(0, length, 0, can_upgrade=True, has_manifest=not compat)
+        session.receive(m.Type.SYNC, sync.encode())
+        session.receive(m.Type.DATA, reply(session, feed))
+        return sent(session)
+
+    assert grow(5) == [
+        (m.Type.SYNC, m.Sync(0, 0, 5, **flags).encode()),
+        (m.Type.SYNC, m.Sync(0, 5, 5, **flags).encode()),
+    ]
+    feed.append([block(5)])
+    assert grow(6) == [(m.Type.SYNC, m.Sync(0, 6, 6, **flags).encode())]
 
 
 def test_only_below_the_head() -> None:

@@ -65,17 +65,60 @@ async def test_no_other_windows(window: int) -> None:
             reader.download([0], window)
 
 
-async def test_never_more_in_flight_than_the_window() -> None:
+async def test_a_download_begins_with_one_request_and_fills_its_window_then() -> None:
+    """As the stock client: a range that was just added is looked at once, then at each message."""
     feed = MemoryFeed(200)
-    liar = Liar(feed, lambda request, right: right if request.upgrade else None)
+    channels: list[Channel] = []
+    liar = Liar(
+        feed,
+        lambda request, right: right if request.upgrade else None,
+        after=lambda _request, _connection, channel: channels.append(channel),
+    )
+    async with reading(feed, liar=liar) as reader, trio.open_nursery() as nursery:
+        await trio.testing.wait_all_tasks_blocked()
+        download = reader.download(range(200), 48)
+        nursery.start_soon(download.__anext__)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [r.id for r in liar.requests[1:]] == [1]
+        channels[0].send_nowait(m.Type.SYNC, m.Sync(0, 200, 200, can_upgrade=True).encode())
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(r.id for r in liar.requests if r.block) == list(range(1, 49))
+        nursery.cancel_scope.cancel()
+
+
+async def test_never_more_in_flight_than_the_window_and_no_cancels_at_the_end() -> None:
+    feed = MemoryFeed(200)
+    answered = []
+
+    def first_only(request: m.Request, right: Reply) -> Reply:
+        if request.block is None or not answered:
+            answered.extend([request] if request.block else [])
+            return right
+        return None
+
+    liar = Liar(feed, first_only)
     async with reading(feed, liar=liar) as reader:
         download = reader.download(range(200), 48)
-        with trio.move_on_after(0.2):
-            await download.__anext__()
-        assert len(liar.requests) == 1 + 48
-        assert sorted(r.id for r in liar.requests[1:]) == list(range(1, 49))
+        assert (await download.__anext__()).index == 0
         await trio.testing.wait_all_tasks_blocked()
-        assert sorted(liar.cancels) == list(range(1, 49))
+        assert len(liar.requests) == 1 + 1 + 48
+        assert sorted(r.id for r in liar.requests[2:]) == list(range(1, 49))
+        download.close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert liar.cancels == []
+
+
+async def test_what_a_closed_download_asked_for_is_thrown_away() -> None:
+    feed = MemoryFeed(200)
+    async with reading(feed) as reader:
+        download = reader.download(range(200), 48)
+        await download.__anext__()
+        download.close()
+        with pytest.raises(StopAsyncIteration):
+            await download.__anext__()
+        assert (await reader.get(150)).data == block(150)
+        got = {b.index: b.data async for b in reader.download(range(200))}
+    assert got == {i: block(i) for i in range(200)}
 
 
 async def test_sequential_gets_reuse_one_id_as_the_stock_client_does() -> None:
