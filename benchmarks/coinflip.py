@@ -37,7 +37,8 @@ from offchain_worker.coinflip.envelope import (
 )
 from offchain_worker.coinflip.topic import Flip
 from offchain_worker.hypercore.protomux import Mux, encode_batch, encode_message
-from offchain_worker.hypercore.secret_stream import LENGTH_BYTES, SEAL_BYTES, SecretStream
+from offchain_worker.hypercore.sealing import LENGTH_BYTES, SEAL_BYTES
+from offchain_worker.hypercore.secret_stream import SecretStream
 from offchain_worker.keys import KeyPair
 from offchain_worker.simulation.latency import measure_latency
 from offchain_worker.swarm.admission import OVERALL

@@ -42,7 +42,8 @@ from offchain_worker.hypercore.protomux import (
     encode_message,
 )
 from offchain_worker.hypercore.queues import WeightedQueue
-from offchain_worker.hypercore.secret_stream import MAX_FRAME_BYTES, SEAL_BYTES, SecretStream
+from offchain_worker.hypercore.sealing import SEAL_BYTES
+from offchain_worker.hypercore.secret_stream import MAX_FRAME_BYTES, SecretStream
 from offchain_worker.keys import KeyPair
 
 RECEIVE_BYTES = 256 * 1024
@@ -532,19 +533,20 @@ class Connection:
             self._send_control(self._mux.reject(opening))
 
     async def _write(self) -> None:
-        encrypt = self._secret.encrypt
+        outgoing = self._outgoing
         while True:
-            frames = [encrypt(await self._outgoing.get())]
-            size = len(frames[0])
-            while len(self._outgoing) and size < SEND_BYTES:
-                frames.append(encrypt(self._outgoing.get_nowait()))
-                size += len(frames[-1])
+            plaintexts = [await outgoing.get()]
+            size = len(plaintexts[0])
+            while len(outgoing) and size < SEND_BYTES:
+                plaintexts.append(outgoing.get_nowait())
+                size += len(plaintexts[-1])
+            frames = self._secret.encrypt(*plaintexts)
             self._writing_since = trio.current_time()
             self._stamp(self._writing_since)
-            await self._stream.send_all(frames[0] if len(frames) == 1 else b"".join(frames))
+            await self._stream.send_all(frames)
             self._writing_since = math.inf
             self._last_written = trio.current_time()
-            self.bytes_out += size
+            self.bytes_out += len(frames)
             self._written.unpark_all()
 
     async def _watch(self) -> None:

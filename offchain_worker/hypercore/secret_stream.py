@@ -6,19 +6,22 @@ plaintext is one frame on the wire: 3-byte little-endian length, then the cipher
 
 from __future__ import annotations
 
-from nacl import bindings
-from nacl.exceptions import RuntimeError as SodiumError
-
 from offchain_worker.hypercore.encoding import keyed_blake2b_256, namespace
 from offchain_worker.hypercore.errors import HandshakeFailed, ProtocolViolation
 from offchain_worker.hypercore.noise import Handshake, Session
+from offchain_worker.hypercore.sealing import (
+    LENGTH_BYTES,
+    SEAL_BYTES,
+    STREAM_HEADER_BYTES,
+    NotAuthentic,
+    Opener,
+    Sealer,
+)
 from offchain_worker.keys import KeyPair
 
-LENGTH_BYTES = 3
 MAX_FRAME_BYTES = 2**24 - 1
-SEAL_BYTES = bindings.crypto_secretstream_xchacha20poly1305_ABYTES
 STREAM_ID_BYTES = 32
-HEADER_BYTES = STREAM_ID_BYTES + bindings.crypto_secretstream_xchacha20poly1305_HEADERBYTES
+HEADER_BYTES = STREAM_ID_BYTES + STREAM_HEADER_BYTES
 
 NS_INITIATOR = namespace("hyperswarm/secret-stream", 0)
 NS_RESPONDER = namespace("hyperswarm/secret-stream", 1)
@@ -71,8 +74,8 @@ class SecretStream:
         self._initiator = initiator
         self._max_frame = max_frame
         self._handshake = Handshake(initiator=initiator, static=keypair, ephemeral=ephemeral)
-        self._push = bindings.crypto_secretstream_xchacha20poly1305_state()
-        self._pull = bindings.crypto_secretstream_xchacha20poly1305_state()
+        self._sealer: Sealer | None = None
+        self._opener: Opener | None = None
         self._partial = bytearray()
         self._outgoing = bytearray()
         if initiator:
@@ -84,15 +87,17 @@ class SecretStream:
         self._outgoing.clear()
         return data
 
-    def encrypt(self, plaintext: bytes) -> bytes:
-        """The frame that carries a plaintext (empty: a keep-alive).
+    def encrypt(self, *plaintexts: bytes) -> bytearray:
+        """The frames that carry the plaintexts (an empty one: a keep-alive), one after the other.
 
         The frames must be sent in the order in which they were made.
 
         Raises:
-            ValueError: it is longer than a frame can be.
+            ValueError: one is longer than a frame can be; no frame has been made then.
         """
-        return frame(bindings.crypto_secretstream_xchacha20poly1305_push(self._push, plaintext))
+        if self._sealer is None:
+            raise RuntimeError("the handshake is not over")
+        return self._sealer.frames(plaintexts)
 
     def receive(self, data: bytes | bytearray) -> list[bytes]:
         """Take bytes from the wire; returns the plaintexts that they complete.
@@ -114,7 +119,7 @@ class SecretStream:
                 self._check_length(stop - start)
                 if stop > end:
                     break
-                self._take(bytes(view[start:stop]), plaintexts)
+                self._take(view[start:stop], plaintexts)
                 position = stop
             partial += view[position:]
         return plaintexts
@@ -134,22 +139,24 @@ class SecretStream:
         partial += view[position : position + missing]
         if len(view) - position < missing:
             return len(view)
-        with memoryview(partial) as whole:
-            payload = bytes(whole[LENGTH_BYTES:])
+        with memoryview(partial) as whole, whole[LENGTH_BYTES:] as payload:
+            self._take(payload, plaintexts)
         partial.clear()
-        self._take(payload, plaintexts)
         return position + missing
 
-    def _take(self, payload: bytes, plaintexts: list[bytes]) -> None:
+    def _take(self, payload: memoryview, plaintexts: list[bytes]) -> None:
         """Take a whole frame; what it says goes to `plaintexts`."""
-        if self.opened:
-            plaintext = self._decrypt(payload)
-            if plaintext:
-                plaintexts.append(plaintext)
-            else:
-                self.keep_alives += 1
+        if self._opener is None:
+            self._advance(bytes(payload))
+            return
+        try:
+            plaintext = self._opener.open(payload)
+        except NotAuthentic as error:
+            raise ProtocolViolation("a frame does not authenticate") from error
+        if plaintext:
+            plaintexts.append(plaintext)
         else:
-            self._advance(payload)
+            self.keep_alives += 1
 
     def _check_length(self, length: int) -> None:
         if self.opened:
@@ -159,15 +166,6 @@ class SecretStream:
         expected = HEADER_BYTES if self.session is not None else self._handshake.next_read_bytes
         if length != expected:
             raise HandshakeFailed(f"a handshake frame of {length} bytes instead of {expected}")
-
-    def _decrypt(self, payload: bytes) -> bytes:
-        try:
-            plaintext, _tag = bindings.crypto_secretstream_xchacha20poly1305_pull(
-                self._pull, payload
-            )
-        except SodiumError as error:
-            raise ProtocolViolation("a frame does not authenticate") from error
-        return plaintext
 
     def _advance(self, payload: bytes) -> None:
         """Take a handshake message or the header, and prepare what answers it."""
@@ -181,17 +179,13 @@ class SecretStream:
         session = self._handshake.session
         if session is not None:
             self.session = session
-            header = bindings.crypto_secretstream_xchacha20poly1305_init_push(
-                self._push, session.tx_key
-            )
+            self._sealer = Sealer(session.tx_key)
             own_id = stream_id(session.handshake_hash, initiator=self._initiator)
-            self._outgoing += frame(own_id + header)
+            self._outgoing += frame(own_id + self._sealer.header)
 
     def _open(self, session: Session, payload: bytes) -> None:
         their_id = stream_id(session.handshake_hash, initiator=not self._initiator)
         if payload[:STREAM_ID_BYTES] != their_id:
             raise HandshakeFailed("the peer's stream id is not that of this session")
-        bindings.crypto_secretstream_xchacha20poly1305_init_pull(
-            self._pull, payload[STREAM_ID_BYTES:], session.rx_key
-        )
+        self._opener = Opener(session.rx_key, payload[STREAM_ID_BYTES:])
         self.opened = True
