@@ -506,11 +506,15 @@ class Connection:
                 self._check()
 
     async def _handle(self, event: Event, arrived: float) -> None:
+        # No pattern with places: it would look up `__match_args__` by a string made anew each time,
+        # of which the interpreter keeps thousands.
         match event:
-            case Message(inner, message_type, frame, offset, batched):
-                channel = self._channels.get(inner)
+            case Message():
+                channel = self._channels.get(event.channel)
                 if channel is not None:
-                    await channel._deliver(Incoming(message_type, frame, offset, arrived, batched))
+                    await channel._deliver(
+                        Incoming(event.type, event.frame, event.offset, arrived, event.batched)
+                    )
             case Opening():
                 self._on_opening(event)
             case Opened(inner):
