@@ -6,6 +6,7 @@ path knows nothing of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 
@@ -108,6 +109,9 @@ class _Faulty:
 
     def node(self, index: int) -> Node | None:
         return self._store.node(index)
+
+    def held_in(self, start: int, stop: int) -> Iterator[int]:
+        return (index for index in range(start, stop) if self.has(index))
 
     def contiguous_length(self) -> int:
         return self._store.contiguous_length()

@@ -33,7 +33,6 @@ CHUNKS_PER_CONNECTION = 16_384
 DIAL_S = 10.0
 MIN_PAUSE_S = 0.5
 MAX_PAUSE_S = 30.0
-FORK_CHECK_S = 10.0
 
 
 class Replication:
@@ -125,7 +124,11 @@ class Replication:
             while budget > 0:
                 await self._take_head(store, reader)
                 budget -= await self._fetch_missing(store, reader, budget)
-                if not (follow and store.is_complete() and await _waited_for_growth(reader)):
+                head = store.head()
+                if not follow or head is None or not store.is_complete():
+                    return
+                # The reader's head may have grown while the last chunks were fetched.
+                if not await reader.wait_moved_on(head.length):
                     return
 
     async def _take_head(self, store: FeedStore, reader: Reader) -> None:
@@ -188,16 +191,6 @@ async def _connect(dial: DialPeer) -> trio.abc.Stream:
         raise Unreachable(f"no connection in {DIAL_S:g} s") from None
     except OSError as error:
         raise Unreachable(f"no connection: {error.strerror or error}") from error
-
-
-async def _waited_for_growth(reader: Reader) -> bool:
-    """Wait for a longer head; False when the peer went to another fork instead."""
-    length = reader.head.length
-    while reader.remote_fork in (None, reader.head.fork):
-        with trio.move_on_after(FORK_CHECK_S):
-            await reader.wait_longer(length)
-            return True
-    return False
 
 
 def _is_full(batch: Sequence[Block]) -> bool:

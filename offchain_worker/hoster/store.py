@@ -259,6 +259,19 @@ class FeedStore:
             return True
         return self._row("SELECT 1 FROM chunks WHERE chunk_index = ?", index) is not None
 
+    def held_in(self, start: int, stop: int) -> Iterator[int]:
+        """The chunks from `start` to before `stop` that are stored, ascending."""
+        try:
+            rows = self._reader.execute(
+                "SELECT chunk_index FROM chunks WHERE chunk_index >= ? AND chunk_index < ? "
+                "ORDER BY chunk_index",
+                (start, stop),
+            )
+            for (index,) in rows:
+                yield index
+        except sqlite3.Error as error:
+            raise StoreError(f"The feed in {self.path} cannot be read: {error}.") from error
+
     def contiguous_length(self) -> int:
         """How many chunks from the beginning on are stored without a gap, up to the head."""
         return 0 if self._head is None else min(self._contiguous, self._head.length)

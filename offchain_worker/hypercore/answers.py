@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from offchain_worker.hypercore import messages as m
 from offchain_worker.hypercore.errors import InvalidRequest
 from offchain_worker.hypercore.feed import Feed, Head
 from offchain_worker.hypercore.manifest import is_compat
 from offchain_worker.hypercore.tree import Node, prove
-
-BITFIELD_WORDS = 1024
-BITFIELD_BITS = 32 * BITFIELD_WORDS
-MIN_WANT = 32
-MAX_WANT = 2097152
 
 
 class _MissingNodeError(Exception):
@@ -104,30 +97,3 @@ def answer(feed: Feed, request: m.Request) -> m.Data | m.NoData:
     return m.Data(
         request.id, request.fork, block=block, hash=data_hash, upgrade=upgrade, manifest=manifest
     )
-
-
-def bitfields(feed: Feed, want: m.Want) -> Iterator[m.Bitfield]:
-    """Which of the wanted blocks are held, in parts of at most 32,768 blocks.
-
-    Raises:
-        InvalidRequest: the range is none that the protocol allows (§4.2).
-    """
-    if (
-        not MIN_WANT <= want.length <= MAX_WANT
-        or want.length & (want.length - 1)
-        or want.start % want.length
-    ):
-        raise InvalidRequest(f"a want of {want.length} blocks from {want.start}")
-    head = feed.head()
-    end = min(want.start + want.length, head.length if head is not None else 0)
-    held = feed.contiguous_length()
-    start = want.start
-    while start < end:
-        stop = min(start + BITFIELD_BITS, end)
-        full = max(0, min(held, stop) - start) // 32
-        words = [0xFFFFFFFF] * full + [0] * ((stop - start + 31) // 32 - full)
-        for index in range(start + 32 * full, stop):
-            if feed.has(index):
-                words[(index - start) // 32] |= 1 << (index % 32)
-        yield m.Bitfield(start, tuple(words))
-        start = stop

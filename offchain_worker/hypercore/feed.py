@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,6 +77,10 @@ class Feed(Protocol):
 
     def node(self, index: int) -> Node | None:
         """The tree node with that tree index, or None."""
+        ...
+
+    def held_in(self, start: int, stop: int) -> Iterable[int]:
+        """The blocks from `start` to before `stop` that are held, ascending."""
         ...
 
     def contiguous_length(self) -> int:

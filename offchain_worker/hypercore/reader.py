@@ -299,6 +299,21 @@ class Reader:
             raise self.error
         return self.head
 
+    async def wait_moved_on(self, length: int) -> bool:
+        """Wait until a head longer than `length` is verified, which gives True.
+
+        False when the hoster went on on another fork, which takes a new reader to follow.
+
+        Raises:
+            HypercoreError: reading ended before.
+        """
+        while self.error is None and self.head.length <= length:
+            if self.remote_fork not in (None, self.head.fork):
+                return False
+            await self._changed.park()
+        self._check()
+        return True
+
     # --- inside ---------------------------------------------------------------------------------
 
     async def _wait_announced(self, index: int) -> None:
@@ -387,6 +402,8 @@ class Reader:
         self._flush_now()
         if not (events and isinstance(events[0], BlockVerified | RequestFailed | AnsweredLate)):
             self._unasked.take(UNASKED_MESSAGE_BYTES + len(incoming.frame), incoming.arrived)
+        if incoming.type == m.Type.SYNC:
+            self._changed.unpark_all()
         for event in events:
             self._on_event(event, incoming.arrived)
         if self._starting and incoming.type in _STATES:

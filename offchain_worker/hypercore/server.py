@@ -10,7 +10,8 @@ from typing import Protocol
 import trio
 
 from offchain_worker.hypercore import messages as m
-from offchain_worker.hypercore.answers import answer, bitfields, sync_of
+from offchain_worker.hypercore.announcements import Announcement, Announcements
+from offchain_worker.hypercore.answers import answer, sync_of
 from offchain_worker.hypercore.connection import (
     MAX_MESSAGE_BYTES,
     Channel,
@@ -94,6 +95,9 @@ class FeedSession:
         self._remote: m.Sync | None = None
         self._pending: OrderedDict[int, m.Request] = OrderedDict()
         self._pending_changed = trio.lowlevel.ParkingLot()
+        self._announcements = Announcements(feed)
+        # What is said of the blocks arrives in the order in which the feed was looked at.
+        self._announcing = trio.Lock()
         self._last_extension = ""
 
     async def send_extension(self, name: str, message: bytes) -> None:
@@ -156,19 +160,22 @@ class FeedSession:
                 self._pending.pop(m.Cancel.decode(frame, offset).request, None)
             case m.Type.WANT:
                 try:
-                    for bitfield in bitfields(self.feed, m.Want.decode(frame, offset)):
-                        await self._channel.send(m.Type.BITFIELD, bitfield.encode())
-                        # Asking a store about so many blocks takes its time.
-                        await trio.lowlevel.checkpoint()
+                    async with self._announcing:
+                        for message in self._announcements.want(m.Want.decode(frame, offset)):
+                            await self._channel.send(*_typed(message))
+                            # Asking a store about so many blocks takes its time.
+                            await trio.lowlevel.checkpoint()
                 except InvalidRequest:
                     self._invalid.add(self.connection)
+            case m.Type.UNWANT:
+                self._announcements.unwant(m.Unwant.decode(frame, offset))
             case m.Type.EXTENSION:
                 extension = m.Extension.decode(frame, offset)
                 self._last_extension = extension.name or self._last_extension
                 await events.on_extension(self, self._last_extension, extension.message)
             case _:
-                # What the peer has, or wants no longer, does not matter to one who only serves;
-                # unknown types are ignored (§3).
+                # What the peer has does not matter to one who only serves; unknown types are
+                # ignored (§3).
                 return
 
     async def _answer_requests(self, nursery: trio.Nursery, events: ServerEvents) -> None:
@@ -213,28 +220,27 @@ class FeedSession:
 
     async def _follow_feed(self) -> None:
         """Tell the peer what there is, and again whenever it changes."""
-        told: tuple[Head | None, int] | None = None
+        told: Head | None = None
+        first = True
         while True:
             changed = self.feed.next_change()
-            head = self.feed.head()
-            length = head.length if head is not None else 0
-            held = min(self.feed.contiguous_length(), length)
-            if told is None:
-                self.first_length = length
-            if told is None or told[0] != head:
-                news = [(int(m.Type.SYNC), sync_of(self.feed, head, self._remote).encode())]
-            else:
+            async with self._announcing:
+                head = self.feed.head()
+                if first:
+                    self.first_length = head.length if head is not None else 0
                 news = []
-            before = told[1] if told is not None else 0
-            if held > before:
-                news.append((int(m.Type.RANGE), m.Range(0, held).encode()))
-            elif held < before:
-                lost = m.Range(held, before - held, drop=True)
-                news.append((int(m.Type.RANGE), lost.encode()))
-            told = (head, held)
-            if news:
-                await self._channel.send_batch(news)
+                if first or head != told:
+                    news.append((int(m.Type.SYNC), sync_of(self.feed, head, self._remote).encode()))
+                news += [_typed(message) for message in self._announcements.news()]
+                told, first = head, False
+                if news:
+                    await self._channel.send_batch(news)
             await changed.wait()
+
+
+def _typed(message: Announcement) -> tuple[int, bytes]:
+    kind = m.Type.RANGE if isinstance(message, m.Range) else m.Type.BITFIELD
+    return int(kind), message.encode()
 
 
 class InvalidCount:

@@ -80,6 +80,10 @@ class SparseFeed:
         """The tree node with that tree index, or None."""
         return self.nodes.get(index)
 
+    def held_in(self, start: int, stop: int) -> list[int]:
+        """The blocks from `start` to before `stop` that are held, ascending."""
+        return sorted(index for index in self._blocks if start <= index < stop)
+
     def contiguous_length(self) -> int:
         """How many blocks are held from the first on."""
         length = 0

@@ -205,7 +205,6 @@ async def test_a_replica_follows_growth_and_tells_its_own_readers(nursery, autho
 
 
 async def test_a_replica_follows_a_rewritten_feed(nursery, author, elsewhere, monkeypatch):
-    monkeypatch.setattr("offchain_worker.hoster.replicate.FORK_CHECK_S", 0.05)
     monkeypatch.setattr("offchain_worker.hoster.replicate.MIN_PAUSE_S", 0.05)
     _hoster, dial = await serving(nursery, author)
     second, _dial = await serving(nursery, elsewhere)

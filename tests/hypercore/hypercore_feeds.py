@@ -94,6 +94,9 @@ class MemoryFeed:
     def node(self, index: int) -> Node | None:
         return self.nodes.get(index)
 
+    def held_in(self, start: int, stop: int) -> list[int]:
+        return [index for index in sorted(self.blocks) if start <= index < stop]
+
     def contiguous_length(self) -> int:
         length = 0
         while length in self.blocks:

@@ -4,7 +4,7 @@ import pytest
 from hypercore_feeds import MemoryFeed, load
 
 from offchain_worker.hypercore import messages as m
-from offchain_worker.hypercore.answers import answer, bitfields, sync_of
+from offchain_worker.hypercore.answers import answer, sync_of
 from offchain_worker.hypercore.client import RemoteBlocks
 from offchain_worker.hypercore.errors import InvalidRequest
 
@@ -69,31 +69,6 @@ def test_a_manifest_alone() -> None:
     assert answer(feed, m.Request(4, 0, manifest=True)) == m.Data(4, 0, manifest=feed.manifest)
     compat = MemoryFeed(5, compat=True)
     assert isinstance(answer(compat, m.Request(4, 0, manifest=True)), m.NoData)
-
-
-@pytest.mark.parametrize("length", [10, 64, 100])
-def test_bitfields_say_what_is_there(length: int) -> None:
-    feed = MemoryFeed(length)
-    for gone in (0, 7, 33, 63, 99):
-        feed.blocks.pop(gone, None)
-    remote = RemoteBlocks()
-    for part in bitfields(feed, m.Want(0, 2097152)):
-        remote.set_bitfield(part)
-    assert {i for i in range(length + 100) if remote.has(i)} == set(feed.blocks)
-    assert remote.denied(0)
-
-
-def test_bitfields_of_a_whole_feed_and_of_a_part() -> None:
-    feed = MemoryFeed(100)
-    assert list(bitfields(feed, m.Want(64, 32))) == [m.Bitfield(64, (0xFFFFFFFF,))]
-    assert list(bitfields(feed, m.Want(96, 32))) == [m.Bitfield(96, (0xF,))]
-    assert list(bitfields(feed, m.Want(128, 32))) == []
-
-
-@pytest.mark.parametrize(("start", "length"), [(0, 31), (0, 33), (16, 32), (0, 2**22), (0, 0)])
-def test_wants_that_are_none(start: int, length: int) -> None:
-    with pytest.raises(InvalidRequest):
-        list(bitfields(feed_of(10), m.Want(start, length)))
 
 
 def test_a_dropped_block_says_nothing_about_those_behind_it() -> None:

@@ -149,7 +149,7 @@ async def test_a_message_that_cannot_be_read_ends_the_connection() -> None:
 async def test_what_a_server_does_not_need_is_ignored() -> None:
     async with asking(MemoryFeed(3)) as connection:
         channel = await open_feed(connection)
-        for kind in (m.Type.UNWANT, m.Type.RANGE, m.Type.DATA, 77):
+        for kind in (m.Type.NO_DATA, m.Type.RANGE, m.Type.DATA, 77):
             await channel.send(kind, b"\xff")
         await channel.send(m.Type.EXTENSION, m.Extension("nobody's", b"\xff").encode())
         await ask(channel, of_block(1, 0))

@@ -10,7 +10,8 @@ from typing import Any
 from hypercore_feeds import CLIENT, HOSTER, KEY, MemoryFeed, load
 
 from offchain_worker.hypercore import messages as m
-from offchain_worker.hypercore.answers import answer, bitfields, sync_of
+from offchain_worker.hypercore.announcements import Announcements
+from offchain_worker.hypercore.answers import answer, sync_of
 from offchain_worker.hypercore.client import PRIORITY_GET, ClientSession
 from offchain_worker.hypercore.feed import Head
 from offchain_worker.hypercore.secret_stream import SecretStream
@@ -172,8 +173,11 @@ def _go_on(made: Conversation, feed: MemoryFeed, source: random.Random) -> None:
             if kind == m.Type.REQUEST:
                 made.answers.append(_answer(feed, m.Request.decode(body)))
             elif kind == m.Type.WANT:
-                parts = bitfields(feed, m.Want.decode(body))
-                made.answers += [(m.Type.BITFIELD, part.encode()) for part in parts]
+                parts = Announcements(feed).want(m.Want.decode(body))
+                made.answers += [
+                    (m.Type.RANGE if isinstance(part, m.Range) else m.Type.BITFIELD, part.encode())
+                    for part in parts
+                ]
 
 
 def _answer(feed: MemoryFeed, request: m.Request) -> tuple[m.Type, bytes]:

@@ -9,7 +9,8 @@ from chain_types.scale import ScaleError
 from offchain_worker.audit.multiproof import MultiproofError, tree_hash_of
 from offchain_worker.audit.receipt import MAX_ENTRIES, ReceiptError, decode_receipt, verify_receipt
 from offchain_worker.hypercore import messages as m
-from offchain_worker.hypercore.answers import BITFIELD_WORDS, answer, bitfields
+from offchain_worker.hypercore.announcements import BITFIELD_WORDS, Announcements
+from offchain_worker.hypercore.answers import answer
 from offchain_worker.hypercore.client import Event, RequestFailed, SessionFailed
 from offchain_worker.hypercore.errors import (
     BadProof,
@@ -281,7 +282,7 @@ def _fate(events: list[Event]) -> str:
 
 
 class AnswerTarget(HypercoreTarget):
-    """`answer` and `bitfields`: a reader's requests and wants, to whole and damaged feeds."""
+    """`answer` and `Announcements`: a reader's requests and wants, to whole and damaged feeds."""
 
     def __init__(self, source: random.Random) -> None:
         super().__init__(source)
@@ -308,8 +309,9 @@ class AnswerTarget(HypercoreTarget):
         feed = self.source.choice(self.corpus.feeds)
         try:
             if self.kind is m.Type.WANT:
-                for part in bitfields(feed, m.Want.decode(data)):
-                    expect(len(part.words) <= BITFIELD_WORDS, "bitfields come in parts")
+                for part in Announcements(feed).want(m.Want.decode(data)):
+                    if isinstance(part, m.Bitfield):
+                        expect(len(part.words) <= BITFIELD_WORDS, "bitfields come in parts")
                 return ACCEPTED
             reply = answer(feed, m.Request.decode(data))
         except DecodeError:
