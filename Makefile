@@ -7,7 +7,7 @@ CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
 .PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz model bench wheel \
-	npm-peers test-node interop image lock clean
+	clients npm-peers test-node interop image lock clean
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -102,6 +102,14 @@ integrations/node/node_modules/.package-lock.json: integrations/node/package-loc
 ## Both ways with the npm peers, as real processes; the last line says how many cases there were.
 interop: $(VENV)/installed npm-peers integrations/node/node_modules/.package-lock.json
 	$(BIN)/pytest tests/interop -q $(PYTEST_ARGS)
+
+## The chain by other people's clients: the polkadot.js API (needs Node 20 or newer).
+clients: $(VENV)/installed tests/clients/polkadot_js/node_modules/.package-lock.json
+	$(BIN)/pytest tests/clients -q $(PYTEST_ARGS)
+
+tests/clients/polkadot_js/node_modules/.package-lock.json: tests/clients/polkadot_js/package-lock.json
+	cd tests/clients/polkadot_js && npm ci --silent
+	@touch $@
 
 $(VENV)/installed: requirements-dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "DatDot needs Python 3.11 or newer; set PYTHON=…")'
