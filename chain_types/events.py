@@ -184,6 +184,14 @@ class HostingClosing(Event, pallet=HOSTING):
 
 
 @dataclass(frozen=True)
+class HostingFailed(Event, pallet=HOSTING):
+    """The hoster failed so many challenges, with none passed between them, that it ends."""
+
+    id: HostingId
+    streak: U32
+
+
+@dataclass(frozen=True)
 class HostingClosed(Event, pallet=HOSTING):
     """The hosting ended: what went back to the sponsor, and what was burnt."""
 

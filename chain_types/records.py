@@ -182,10 +182,26 @@ class Feed:
 
 @dataclass(frozen=True)
 class Sla:
-    """Bounds for the medians: latency at most, throughput (bytes per second) at least."""
+    """Bounds for the medians: latency at most, throughput (bytes per second) at least.
+
+    The chain takes none without a bound, and no bound of 0.
+    """
 
     latency_p50_us: U32 | None
     throughput: U64 | None
+
+    def is_broken_by(self, medians: Medians) -> bool:
+        """Whether a challenge with these medians pays the hoster nothing (challenge.md §6)."""
+        latency, throughput = medians.latency_p50_us, medians.throughput
+        return (
+            self.latency_p50_us is not None
+            and latency is not None
+            and latency.value > self.latency_p50_us
+        ) or (
+            self.throughput is not None
+            and throughput is not None
+            and throughput.value < self.throughput
+        )
 
 
 @dataclass(frozen=True)
@@ -227,6 +243,7 @@ class Hosting:
         vouched: None as long as the hoster has not accepted.
         challenged: whether a challenge runs.
         closing: whether it ends with the running challenge.
+        streak: failed challenges since the last one that passed.
     """
 
     feed: Hash
@@ -239,6 +256,7 @@ class Hosting:
     vouched: Vouched | None
     challenged: bool
     closing: bool
+    streak: U32
 
 
 @dataclass(frozen=True)
@@ -657,15 +675,27 @@ class ReportRecord:
 
 @dataclass(frozen=True)
 class Median:
-    """The nearest-rank median of one figure, and of how many reports."""
+    """The nearest-rank median of one figure, and how far its samples lie apart.
+
+    Attributes:
+        value: the median, in the figure's unit.
+        reports: of how many reports.
+        low, high: the nearest-rank quartiles.
+    """
 
     value: U64
     reports: U32
+    low: U64
+    high: U64
 
 
 @dataclass(frozen=True)
 class Medians:
-    """The medians over the Served reports; None where no report has the figure."""
+    """The medians over the Served reports; None where no report has the figure.
+
+    `throughput` is of the sessions that the attestor's own link did not hold up,
+    `throughput_at_least` of the others: the hoster is at least as fast.
+    """
 
     connect_us: Median | None
     handshake_us: Median | None
@@ -675,6 +705,7 @@ class Medians:
     latency_p99_us: Median | None
     latency_max_us: Median | None
     throughput: Median | None
+    throughput_at_least: Median | None
     timeouts: Median | None
     observed_latency_p50_us: Median | None
     observed_throughput: Median | None

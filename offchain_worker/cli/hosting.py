@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -39,12 +41,24 @@ def open_(
     hoster_reward: Annotated[str, typer.Option(help="To the hoster for a passed challenge.")],
     attestor_reward: Annotated[str, typer.Option(help="To each attestor for a report.")],
     length: Annotated[int, typer.Option(min=1, help="Chunks that the hoster must vouch for.")],
+    latency_p50: Annotated[
+        str | None, typer.Option(help="The largest median latency that is paid for: `40ms`.")
+    ] = None,
+    throughput: Annotated[
+        str | None, typer.Option(help="The least throughput that is paid for: `20MB/s`.")
+    ] = None,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
-    """Offer a hoster to pay for a feed; the escrow is held until the hosting ends."""
-    from chain_types.calls import OpenHosting
-    from chain_types.records import Terms
+    """Offer a hoster to pay for a feed; the escrow is held until the hosting ends.
 
+    A challenge whose medians break the bounds for latency or throughput pays the hoster nothing.
+    """
+    from chain_types.calls import OpenHosting
+    from chain_types.records import Sla, Terms
+
+    latency_us = None if latency_p50 is None else parse_duration_us(latency_p50)
+    bytes_per_s = None if throughput is None else parse_throughput(throughput)
+    bounded = latency_us is not None or bytes_per_s is not None
     call = OpenHosting(
         feed=parse_key(feed, "a feed's key"),
         hoster=parse_account(hoster),
@@ -53,7 +67,7 @@ def open_(
             hoster_reward=parse_amount(hoster_reward),
             attestor_reward=parse_amount(attestor_reward),
             length=length,
-            sla=None,
+            sla=Sla(latency_us, bytes_per_s) if bounded else None,
         ),
     )
     _submit(url, account, call, "hosting opened")
@@ -149,6 +163,34 @@ def parse_amount(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > digits or int(text) >= 1 << 128:
         raise UsageError(f"{text!r} is not an amount; write a whole number of the smallest unit.")
     return int(text)
+
+
+def parse_duration_us(text: str) -> int:
+    """Read a time such as `40ms`, `250us` or `1.5s`, in microseconds.
+
+    Raises:
+        UsageError: it is none, or not from 1 µs to 2^32 µs.
+    """
+    return _quantity(text, {"us": 1, "ms": 10**3, "s": 10**6}, (1 << 32) - 1, "a time such as 40ms")
+
+
+def parse_throughput(text: str) -> int:
+    """Read a throughput such as `20MB/s`, in bytes per second.
+
+    Raises:
+        UsageError: it is none, or not from 1 to 2^64 bytes per second.
+    """
+    units = {"B/s": 1, "kB/s": 10**3, "MB/s": 10**6, "GB/s": 10**9}
+    return _quantity(text, units, (1 << 64) - 1, "a throughput such as 20MB/s")
+
+
+def _quantity(text: str, units: dict[str, int], most: int, what: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,20}(?:\.[0-9]{1,9})?) ?([A-Za-z/]+)", text, re.ASCII)
+    factor = None if found is None else units.get(found[2])
+    value = 0 if found is None or factor is None else round(Decimal(found[1]) * factor)
+    if not 1 <= value <= most:
+        raise UsageError(f"{text!r} is not {what}.")
+    return value
 
 
 def _submit(url: str, account: Path, call: Call, done: str) -> None:

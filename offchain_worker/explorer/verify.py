@@ -21,7 +21,6 @@ from chain_types.records import (
     Flip,
     Fraud,
     FraudKind,
-    Median,
     Medians,
     Payment,
     PaymentKind,
@@ -35,7 +34,6 @@ from chain_types.records import (
 from chain_types.report import (
     BadReveal,
     Equivocation,
-    Metrics,
     Served,
     encode_proof,
     encode_report,
@@ -64,6 +62,7 @@ from offchain_worker.coinflip.draws import draw_roster, roster_seed
 from offchain_worker.coinflip.envelope import Kind, signing_payload
 from offchain_worker.coinflip.evidence import EvidenceError, verify_evidence
 from offchain_worker.coinflip.topic import FALLBACK_ATTEMPT
+from offchain_worker.explorer.figures import Sample, medians
 from offchain_worker.explorer.history import (
     Accusation,
     FallingBack,
@@ -638,7 +637,7 @@ def _settlement(history: History) -> Iterator[str]:
     _require(snapshot.tally == tally, "the tally is not that of the reports")
     yield f"{outcome.name.capitalize()}: {len(served)} served, {failed} failed, of {active}"
     _require(
-        settlement.medians == _medians([item.metrics for item in served]),
+        settlement.medians == medians(_samples(history)),
         "the medians are not those of the served reports",
     )
     yield f"the medians are those of {len(served)} served reports"
@@ -692,7 +691,8 @@ def _payments(history: History, flip: Flip, settlement: Settlement, served: int)
     terms = challenge.terms
     expected: list[Payment] = []
     earned = 0
-    if settlement.outcome is Verdict.PASSED:
+    broken = terms.sla is not None and terms.sla.is_broken_by(settlement.medians)
+    if settlement.outcome is Verdict.PASSED and not broken:
         earned = terms.hoster_reward * served // settlement.active
         expected.append(Payment(challenge.hoster, PaymentKind.HOSTING, earned))
     passed = settlement.outcome is Verdict.PASSED
@@ -724,7 +724,11 @@ def _payments(history: History, flip: Flip, settlement: Settlement, served: int)
             f"no transfer of {payment.amount} to {ss58_encode(payment.account)} took place",
         )
     total = sum(payment.amount for payment in settlement.paid)
-    return f"{len(settlement.paid)} payments, {total} in all, and {len(absent)} absence fees follow"
+    sla = ", the SLA is broken" if settlement.outcome is Verdict.PASSED and broken else ""
+    return (
+        f"{len(settlement.paid)} payments, {total} in all, and {len(absent)} absence fees "
+        f"follow{sla}"
+    )
 
 
 def _reporting(history: History, place: int) -> Reporting | None:
@@ -787,26 +791,13 @@ def _was_moved(history: History, sponsor: bytes, payment: Payment) -> bool:
     return False
 
 
-def _medians(served: Sequence[Metrics]) -> Medians:
-    latencies = [metrics.latency_us for metrics in served if metrics.latency_us is not None]
-    observed = [metrics.observed for metrics in served if metrics.observed is not None]
-    return Medians(
-        connect_us=_median([metrics.connect_us for metrics in served]),
-        handshake_us=_median([metrics.handshake_us for metrics in served]),
-        first_chunk_us=_median([metrics.first_chunk_us for metrics in served]),
-        latency_p50_us=_median([item.p50 for item in latencies]),
-        latency_p90_us=_median([item.p90 for item in latencies]),
-        latency_p99_us=_median([item.p99 for item in latencies]),
-        latency_max_us=_median([item.max for item in latencies]),
-        throughput=_median([m.throughput for m in served if m.throughput is not None]),
-        timeouts=_median([metrics.timeouts for metrics in served]),
-        observed_latency_p50_us=_median([item.latency_p50_us for item in observed]),
-        observed_throughput=_median([item.throughput for item in observed]),
-    )
-
-
-def _median(figures: list[int]) -> Median | None:
-    """Nearest rank: of an even number the lower of the two in the middle."""
-    if not figures:
-        return None
-    return Median(sorted(figures)[(len(figures) - 1) // 2], len(figures))
+def _samples(history: History) -> list[Sample]:
+    """What the reports say, in roster order."""
+    samples = []
+    for place in range(len(history.snapshot.challenge.roster)):
+        reporting = _reporting(history, place)
+        if reporting is not None:
+            outcome, peers = reporting.report.body.outcome, reporting.report.body.peers
+            metrics = outcome.metrics if isinstance(outcome, Served) else None
+            samples.append(Sample(place, metrics, peers))
+    return samples

@@ -23,6 +23,8 @@ from chain_types.records import (
     FeedKind,
     Flip,
     Flipping,
+    Median,
+    Medians,
     Member,
     Reporting,
     Sla,
@@ -162,3 +164,30 @@ def test_stages_have_their_numbers(stage: Any, data: str) -> None:
     """`PerformanceApi_open_challenges` is in no metadata: what it says must be right here."""
     assert STAGE.encode(stage).hex() == data
     assert STAGE.decode(bytes.fromhex(data)) == stage
+
+
+def medians(latency_us: int | None, throughput: int | None) -> Medians:
+    def of(value: int | None) -> Median | None:
+        return None if value is None else Median(value, 1, value, value)
+
+    nothing = Medians(*[None] * 12)
+    return replace(nothing, latency_p50_us=of(latency_us), throughput=of(throughput))
+
+
+@pytest.mark.parametrize(
+    ("sla", "latency_us", "throughput", "broken"),
+    [
+        (Sla(100, 7), None, None, False),
+        (Sla(100, 7), 100, 7, False),
+        (Sla(100, 7), 101, 7, True),
+        (Sla(100, 7), 100, 6, True),
+        (Sla(100, 7), 101, None, True),
+        (Sla(100, 7), None, 6, True),
+        (Sla(100, None), 0, 0, False),
+        (Sla(None, 7), 2**32, 7, False),
+    ],
+)
+def test_an_sla_is_broken_by_a_median_beyond_its_bound(
+    sla: Sla, latency_us: int | None, throughput: int | None, broken: bool
+) -> None:
+    assert sla.is_broken_by(medians(latency_us, throughput)) is broken

@@ -70,7 +70,8 @@ def test_a_hosting_from_nothing_to_its_end(
     assert _kind is KeyKind.ACCOUNT
     offer = ("hosting", "open", key, f"0x{account.hex()}", *of_sponsor, "--length", "10")
     rewards = ("--hoster-reward", 5 * UNIT, "--attestor-reward", UNIT)
-    assert ": hosting opened in block" in done(*offer, "--escrow", 100 * UNIT, *rewards)
+    bounds = ("--latency-p50", "40ms", "--throughput", "20MB/s")
+    assert ": hosting opened in block" in done(*offer, "--escrow", 100 * UNIT, *rewards, *bounds)
     assert ", offered, escrow " in done("hosting", "list", "--url", url)
     assert "InvalidLength" in refused("hosting", "accept", "0", *of_hoster, "--length", "9")
     done("hosting", "accept", "0", *of_hoster, "--length", "10")

@@ -13,6 +13,7 @@ import typer.main
 from ended import Datdot, Ended
 
 from offchain_worker.cli.app import app
+from offchain_worker.cli.hosting import parse_duration_us, parse_throughput
 from offchain_worker.hoster.store import Library
 
 KEY = "00" * 32
@@ -229,6 +230,38 @@ def test_amounts_and_accounts_are_checked(
         *("--escrow", amount, *options),
     )
     refused(ended, 2, sentence)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--latency-p50", "40", "'40' is not a time such as 40ms"),
+        ("--latency-p50", "0ms", "'0ms' is not a time"),
+        ("--latency-p50", "0.0001ms", "is not a time"),
+        ("--latency-p50", "5000s", "is not a time"),
+        ("--latency-p50", "-1ms", "is not a time"),
+        ("--latency-p50", "9" * 5_000 + "s", "is not a time"),
+        ("--throughput", "20MB", "'20MB' is not a throughput such as 20MB/s"),
+        ("--throughput", "20ms", "is not a throughput"),
+        ("--throughput", "1e3B/s", "is not a throughput"),
+        ("--throughput", f"{1 << 64}B/s", "is not a throughput"),
+    ],
+)
+def test_bounds_are_checked(
+    datdot: Datdot, keys: dict[str, Path], option: str, value: str, sentence: str
+) -> None:
+    options = ["--escrow", "1", "--hoster-reward", "1", "--attestor-reward", "1", "--length", "1"]
+    ended = datdot(
+        *("hosting", "open", KEY, ADDRESS, "--account", keys["sponsor"]),
+        *(*options, f"{option}={value}"),
+    )
+    refused(ended, 2, sentence)
+
+
+def test_times_and_throughputs_are_read() -> None:
+    assert [parse_duration_us(text) for text in ("1us", "40ms", "1.5 s")] == [1, 40_000, 1_500_000]
+    speeds = ("1B/s", "2kB/s", "20MB/s", "1.25GB/s")
+    assert [parse_throughput(text) for text in speeds] == [1, 2_000, 20_000_000, 1_250_000_000]
 
 
 def test_a_peer_that_is_not_there_is_an_operation_error(

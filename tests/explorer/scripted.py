@@ -51,6 +51,7 @@ from chain_types.records import (
     Opening,
     Reporting,
     Role,
+    Sla,
     Terms,
 )
 from chain_types.report import Failure, Reason, decode_proof
@@ -104,7 +105,7 @@ class Script:
     members: list[Attestor] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, **other: Any) -> Script:
+    def begin(cls, *, sla: Sla | None = None, **other: Any) -> Script:
         """Begin a chain on which a challenge starts; `other` is what differs from TIMING."""
         attestors = [Attestor.number(number) for number in range(ATTESTORS)]
         accounts = [SPONSOR, HOSTER, *(attestor.account for attestor in attestors)]
@@ -128,7 +129,7 @@ class Script:
         )
         world.new_block()
         world.new_block()
-        terms = Terms(HOSTER_REWARD, ATTESTOR_REWARD, LENGTH, None)
+        terms = Terms(HOSTER_REWARD, ATTESTOR_REWARD, LENGTH, sla)
         # More blocks than the randomness of the draw mixes.
         for _ in range(RANDOMNESS_PARENTS):
             world.new_block()
@@ -388,6 +389,15 @@ def slotted() -> Script:
     return script
 
 
+def too_slow() -> Script:
+    """All are served, but not as fast as sponsor and hoster agreed on."""
+    script = Script.begin(sla=Sla(latency_p50_us=999, throughput=10**8 + 1))
+    script.anchor(0, by=0)
+    script.open_reports()
+    script.report(served=range(5))
+    return script
+
+
 def came_back() -> Script:
     """Bonds of all sorts are slashed: a full one, one filled up again, what is left of others.
 
@@ -414,5 +424,6 @@ SCRIPTS: dict[str, Callable[[], Script]] = {
     "dissolved": dissolved,
     "stalled": stalled,
     "slotted": slotted,
+    "too_slow": too_slow,
     "came_back": came_back,
 }

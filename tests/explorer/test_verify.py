@@ -113,6 +113,13 @@ def test_what_happened_holds(passed: History, failed: History) -> None:
             ],
         ),
         (
+            "too_slow",
+            [
+                "Passed: 5 served, 0 failed, of 5",
+                r"5 payments, \d+ in all, and 0 absence fees follow, the SLA is broken",
+            ],
+        ),
+        (
             "came_back",
             [
                 r"\w+ is guilty of EQUIVOCATION in attempt 0: 10{15} slashed, 50{14} of it to \w+",
@@ -520,6 +527,7 @@ NAMES = (
     "dissolved",
     "stalled",
     "slotted",
+    "too_slow",
     "came_back",
 )
 READ = ("snapshot", "anchoring", "accusations", "falling_back")

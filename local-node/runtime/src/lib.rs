@@ -83,7 +83,7 @@ pub const VERSION: RuntimeVersion = RuntimeVersion {
     spec_name: alloc::borrow::Cow::Borrowed("datdot"),
     impl_name: alloc::borrow::Cow::Borrowed("datdot-runtime"),
     authoring_version: 1,
-    spec_version: 2,
+    spec_version: 3,
     impl_version: 1,
     apis: apis::RUNTIME_API_VERSIONS,
     transaction_version: 1,
@@ -254,6 +254,7 @@ impl pallet_hosting::Config for Runtime {
     type Hosters = Providers;
     type ProviderKeys = Providers;
     type HostingBond = ConstU128<{ 100 * UNIT }>;
+    type MaxStreak = ConstU32<3>;
     type OnHosting = Performance;
     type WeightInfo = ();
 }

@@ -75,6 +75,14 @@ impl<T: Config> Pallet<T> {
                 hosting.challenged || !hosting.closing,
                 "nothing to wait for with closing"
             );
+            ensure!(
+                hosting.streak < T::MaxStreak::get(),
+                "a hosting outlived its streak of failures"
+            );
+            ensure!(
+                hosting.terms.sla.is_none_or(|sla| sla.is_valid()),
+                "terms with an SLA that bounds nothing"
+            );
             let escrow = escrows.entry(hosting.sponsor).or_default();
             escrow.saturating_accrue(hosting.escrow.saturating_add(hosting.forfeited));
             bonds
@@ -184,12 +192,22 @@ impl<T: Config> Hostings for Pallet<T> {
         });
     }
 
-    fn end_challenge(id: HostingId) -> bool {
+    fn end_challenge(id: HostingId, ended: Ended) -> bool {
         let Some(mut hosting) = HostingsById::<T>::get(id) else {
             return false;
         };
         hosting.challenged = false;
-        let goes_on = !hosting.closing;
+        match ended {
+            Ended::Passed => hosting.streak = 0,
+            Ended::Failed => hosting.streak.saturating_inc(),
+            Ended::Undecided => {}
+        }
+        let given_up = hosting.streak >= T::MaxStreak::get();
+        if given_up {
+            let streak = hosting.streak;
+            Self::deposit_event(Event::HostingFailed { id, streak });
+        }
+        let goes_on = !hosting.closing && !given_up;
         hosting.closing = false;
         HostingsById::<T>::insert(id, &hosting);
         if !goes_on {

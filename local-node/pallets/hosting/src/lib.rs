@@ -4,13 +4,13 @@
 //! pay for hosting it and holds an escrow; the hoster accepts, holds a bond, and vouches for a fork
 //! and a length. From then on challenges pay hoster and attestors out of the escrow. Either side
 //! closes the hosting, at the latest when the running challenge ends; what is left goes back to the
-//! sponsor, what was forfeited is burnt.
+//! sponsor, what was forfeited is burnt. `MaxStreak` failed challenges without one that passed
+//! between them end it too; the bond goes back whole.
 //!
 //! The escrow is held in the sponsor's account, whoever paid it in. For each account, the hostings
 //! say exactly what is held.
 //!
-//! Not there yet: an SLA in the terms (`SlaUnavailable`), and slashes of the hosting's bond for
-//! withheld chunks, which come with demands.
+//! Not there yet: slashes of the hosting's bond for withheld chunks, which come with demands.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
@@ -26,7 +26,7 @@ mod mock;
 mod tests;
 
 pub use pallet::*;
-pub use traits::{Hostings, OnHosting};
+pub use traits::{Ended, Hostings, OnHosting};
 pub use types::{Hosting, HostingId, HostingInfo, Manifest, Sla, Terms, Vouched, MAX_LENGTH};
 pub use weights::WeightInfo;
 
@@ -75,6 +75,11 @@ pub mod pallet {
         /// What a hoster puts up for each hosting that it accepts.
         #[pallet::constant]
         type HostingBond: Get<BalanceOf<Self>>;
+
+        /// So many failed challenges, with none that passed between them, end a hosting: at least
+        /// one.
+        #[pallet::constant]
+        type MaxStreak: Get<u32>;
 
         /// Who wants to hear of hostings.
         type OnHosting: OnHosting;
@@ -165,6 +170,13 @@ pub mod pallet {
             /// Its number.
             id: HostingId,
         },
+        /// The hoster failed so many challenges that the hosting ends.
+        HostingFailed {
+            /// Its number.
+            id: HostingId,
+            /// How many, without one that passed between them.
+            streak: u32,
+        },
         /// The hosting ended.
         HostingClosed {
             /// Its number.
@@ -193,8 +205,8 @@ pub mod pallet {
         UnknownFeed,
         /// The account is no hoster that takes hostings.
         NotAHoster,
-        /// The terms have an SLA, which settlement does not know yet.
-        SlaUnavailable,
+        /// The terms have an SLA without a bound, or with one of 0, which nobody could keep or break.
+        InvalidSla,
         /// No such hosting, or it ended.
         UnknownHosting,
         /// The hosting is another hoster's.
@@ -219,6 +231,10 @@ pub mod pallet {
 
     #[pallet::hooks]
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+        fn integrity_test() {
+            assert!(T::MaxStreak::get() > 0, "no hosting could have a challenge");
+        }
+
         #[cfg(feature = "try-runtime")]
         fn try_state(_: BlockNumberFor<T>) -> Result<(), frame::deps::sp_runtime::TryRuntimeError> {
             Self::do_try_state()
@@ -273,7 +289,10 @@ pub mod pallet {
                 (1..=MAX_LENGTH).contains(&terms.length),
                 Error::<T>::InvalidLength
             );
-            ensure!(terms.sla.is_none(), Error::<T>::SlaUnavailable);
+            ensure!(
+                terms.sla.is_none_or(|sla| sla.is_valid()),
+                Error::<T>::InvalidSla
+            );
             T::Currency::hold(&HoldReason::Escrow.into(), &sponsor, escrow)?;
             let id = NextHostingId::<T>::mutate(|next| {
                 let id = *next;
@@ -291,6 +310,7 @@ pub mod pallet {
                 vouched: None,
                 challenged: false,
                 closing: false,
+                streak: 0,
             };
             HostingsById::<T>::insert(id, hosting);
             Self::deposit_event(Event::HostingOpened {

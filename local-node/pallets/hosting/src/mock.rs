@@ -107,6 +107,7 @@ impl Config for Test {
     type Hosters = Providers;
     type ProviderKeys = Providers;
     type HostingBond = ConstU128<HOSTING_BOND>;
+    type MaxStreak = ConstU32<3>;
     type OnHosting = Listener;
     type WeightInfo = ();
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 use frame::{
     testing_prelude::*,
-    token::fungible::{Balanced, InspectHold},
+    token::fungible::{Balanced, Inspect, InspectHold},
 };
 use pallet_providers::Role;
 
@@ -123,14 +123,22 @@ fn bad_offers_are_refused() {
             let terms = Terms { length, ..terms() };
             assert_noop!(offer(feed(), HOSTER, 1, terms), PalletError::InvalidLength);
         }
-        let sla = Some(Sla {
-            latency_p50_us: Some(1),
-            throughput: None,
-        });
-        assert_noop!(
-            offer(feed(), HOSTER, 1, Terms { sla, ..terms() }),
-            PalletError::SlaUnavailable
-        );
+        for (latency_p50_us, throughput) in [
+            (None, None),
+            (Some(0), None),
+            (None, Some(0)),
+            (Some(1), Some(0)),
+            (Some(0), Some(1)),
+        ] {
+            let sla = Some(Sla {
+                latency_p50_us,
+                throughput,
+            });
+            assert_noop!(
+                offer(feed(), HOSTER, 1, Terms { sla, ..terms() }),
+                PalletError::InvalidSla
+            );
+        }
     });
 }
 
@@ -318,7 +326,7 @@ fn a_challenged_hosting_ends_with_the_challenge() {
         assert_noop!(Hosting::start_challenge(id), PalletError::Closing);
 
         assert_ok!(Hosting::pay(id, &ATTESTOR, 100));
-        assert!(!Hosting::end_challenge(id));
+        assert!(!Hosting::end_challenge(id, Ended::Passed));
         System::assert_last_event(
             Event::<Test>::HostingClosed {
                 id,
@@ -328,7 +336,7 @@ fn a_challenged_hosting_ends_with_the_challenge() {
             .into(),
         );
         assert_eq!(escrow_of_sponsor(), 0);
-        assert!(!Hosting::end_challenge(id));
+        assert!(!Hosting::end_challenge(id, Ended::Passed));
     });
 }
 
@@ -380,7 +388,7 @@ fn payments_come_out_of_the_escrow() {
             Hosting::pay(id + 1, &HOSTER, 1),
             PalletError::UnknownHosting
         );
-        assert!(Hosting::end_challenge(id));
+        assert!(Hosting::end_challenge(id, Ended::Passed));
         assert_eq!(hosting(id).escrow, 4_700);
         assert!(!hosting(id).challenged);
     });
@@ -461,5 +469,98 @@ fn what_must_hold_is_noticed_when_it_does_not() {
             Hosting::do_try_state()
         });
         assert!(result.is_err());
+    });
+}
+
+#[test]
+fn an_offer_may_have_an_sla() {
+    on_chain(|| {
+        for (latency_p50_us, throughput) in
+            [(Some(1), None), (None, Some(1)), (Some(9), Some(u64::MAX))]
+        {
+            let sla = Some(Sla {
+                latency_p50_us,
+                throughput,
+            });
+            let id = NextHostingId::<Test>::get();
+            let terms = Terms { sla, ..terms() };
+            assert_ok!(Hosting::open_hosting(
+                signed(SPONSOR),
+                feed(),
+                HOSTER,
+                1,
+                terms
+            ));
+            assert_eq!(hosting(id).terms.sla, sla);
+        }
+    });
+}
+
+#[test]
+fn an_sla_is_broken_by_a_median_beyond_its_bound() {
+    let sla = Sla {
+        latency_p50_us: Some(100),
+        throughput: Some(7),
+    };
+    for (latency, throughput, broken) in [
+        (None, None, false),
+        (Some(100), Some(7), false),
+        (Some(101), Some(7), true),
+        (Some(100), Some(6), true),
+        (Some(101), None, true),
+        (None, Some(6), true),
+        (None, Some(u64::MAX), false),
+        (Some(0), None, false),
+    ] {
+        assert_eq!(sla.is_broken_by(latency, throughput), broken);
+    }
+    let without = Sla {
+        latency_p50_us: None,
+        throughput: Some(7),
+    };
+    assert!(!without.is_broken_by(Some(u64::MAX), Some(7)));
+    let without = Sla {
+        latency_p50_us: Some(100),
+        throughput: None,
+    };
+    assert!(!without.is_broken_by(Some(100), Some(0)));
+}
+
+/// Plays challenges that end like this; whether the hosting goes on after each.
+fn play(id: HostingId, challenges: &[Ended]) -> Vec<bool> {
+    challenges
+        .iter()
+        .map(|ended| {
+            assert_ok!(Hosting::start_challenge(id));
+            Hosting::end_challenge(id, *ended)
+        })
+        .collect()
+}
+
+#[test]
+fn three_failures_without_a_pass_between_them_end_a_hosting() {
+    use Ended::{Failed, Passed, Undecided};
+    on_chain(|| {
+        let id = accepted();
+        assert_eq!(play(id, &[Failed, Failed]), [true, true]);
+        assert_eq!(hosting(id).streak, 2);
+        assert_eq!(play(id, &[Undecided]), [true]);
+        assert_eq!(hosting(id).streak, 2);
+        assert_eq!(play(id, &[Passed, Failed, Failed]), [true; 3]);
+        assert_eq!(play(id, &[Failed]), [false]);
+        // The bond goes back whole, and so does what is left of the escrow.
+        assert!(!HostingsById::<Test>::contains_key(id));
+        assert_eq!(held(HoldReason::HostingBond, &HOSTER), 0);
+        assert_eq!(Balances::total_balance(&HOSTER), ENDOWMENT);
+        assert_eq!(escrow_of_sponsor(), 0);
+        System::assert_has_event(Event::<Test>::HostingFailed { id, streak: 3 }.into());
+        System::assert_last_event(
+            Event::<Test>::HostingClosed {
+                id,
+                returned: 5_000,
+                burnt: 0,
+            }
+            .into(),
+        );
     });
 }

@@ -33,9 +33,20 @@ pub trait Hostings {
     /// Add money to the escrow; it is burnt if the hosting has none.
     fn deposit(id: HostingId, credit: Self::Credit);
 
-    /// The running challenge has settled. A hosting that was asked to close ends now; true if it
-    /// goes on.
-    fn end_challenge(id: HostingId) -> bool;
+    /// The running challenge has settled. A hosting that was asked to close, or whose hoster failed
+    /// once too often in a row, ends now; true if it goes on.
+    fn end_challenge(id: HostingId, ended: Ended) -> bool;
+}
+
+/// What a settled challenge says about the hoster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It served: a streak of failures ends.
+    Passed,
+    /// It did not: the streak grows.
+    Failed,
+    /// Nothing: the streak stays what it is.
+    Undecided,
 }
 
 /// What the pallet that runs challenges wants to hear.

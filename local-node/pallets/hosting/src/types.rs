@@ -17,9 +17,8 @@ pub const MAX_LENGTH: u64 = 1 << 52;
 /// (`01 00 00 01 01 00 ‖ namespace ‖ signer`, hypercore.md §6).
 pub type Manifest = [u8; MANIFEST_BYTES as usize];
 
-/// Bounds for the medians of a challenge; a hoster that breaks them is not paid. Part of the
-/// encoding from the start; `open_hosting` refuses it with `SlaUnavailable` for as long as
-/// settlement does not know it.
+/// Bounds for the medians of a challenge; a hoster that breaks one of them is not paid for it
+/// (challenge.md §6). A median that no report has a figure for breaks no bound.
 #[derive(
     Encode,
     Decode,
@@ -37,6 +36,28 @@ pub struct Sla {
     pub latency_p50_us: Option<u32>,
     /// The smallest median throughput, in bytes per second.
     pub throughput: Option<u64>,
+}
+
+impl Sla {
+    /// Whether it has a bound, and each of its bounds can be kept and can be broken.
+    pub const fn is_valid(&self) -> bool {
+        !matches!(self.latency_p50_us, Some(0))
+            && !matches!(self.throughput, Some(0))
+            && (self.latency_p50_us.is_some() || self.throughput.is_some())
+    }
+
+    /// Whether these medians break it.
+    pub fn is_broken_by(&self, latency_p50_us: Option<u64>, throughput: Option<u64>) -> bool {
+        let too_late = self
+            .latency_p50_us
+            .zip(latency_p50_us)
+            .is_some_and(|(most, median)| median > u64::from(most));
+        let too_slow = self
+            .throughput
+            .zip(throughput)
+            .is_some_and(|(least, median)| median < least);
+        too_late || too_slow
+    }
 }
 
 /// What sponsor and hoster agree on.
@@ -105,6 +126,8 @@ pub struct Hosting<AccountId, Balance> {
     pub challenged: bool,
     /// Sponsor or hoster asked to close it; it ends with the running challenge.
     pub closing: bool,
+    /// Failed challenges since the last one that passed.
+    pub streak: u32,
 }
 
 /// What a challenge needs to know about its hosting, as of now.

@@ -43,7 +43,6 @@
 //! # What is not there
 //! * Demands: a report that demands a chunk is refused (`DemandUnavailable`).
 //! * Fraud proofs against hosters: a false receipt is refused (`FalseReceiptUnavailable`).
-//! * The terms' SLA, streaks and `MaxStreak`: medians are stored and change no payment.
 //! * Benchmarks: the weights are conservative constants.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -55,6 +54,7 @@ pub mod api;
 mod fallback;
 mod flip;
 mod fraud;
+pub mod medians;
 mod queue;
 pub mod randomness;
 mod report;

@@ -123,6 +123,7 @@ impl pallet_hosting::Config for Test {
     type Hosters = Providers;
     type ProviderKeys = Providers;
     type HostingBond = ConstU128<1_000>;
+    type MaxStreak = ConstU32<3>;
     type OnHosting = Performance;
     type WeightInfo = ();
 }

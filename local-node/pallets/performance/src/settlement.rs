@@ -1,18 +1,19 @@
 //! Who gets what for a challenge (challenge.md §6).
 
 use alloc::vec::Vec;
-use datdot_primitives::{attempts::bit, report::Metrics};
+use datdot_primitives::attempts::bit;
 use frame::{
     prelude::*,
     traits::{fungible::Balanced, Imbalance},
 };
-use pallet_hosting::{HostingId, Hostings as _};
+use pallet_hosting::{Ended, HostingId, Hostings as _};
 use pallet_providers::AttestorPool;
 
 use crate::{
+    medians::{medians, Sample},
     types::{
-        median, Absence, Balance, Challenge, ChallengeId, HistoryEntry, Medians, Payment,
-        PaymentKind, Payments, PerMember, ReportedOutcome, Settlement, Stage, Tally, Verdict,
+        Absence, Balance, Challenge, ChallengeId, HistoryEntry, Medians, Payment, PaymentKind,
+        Payments, PerMember, ReportRecord, ReportedOutcome, Settlement, Stage, Tally, Verdict,
     },
     Challenges, Config, CreditOf, Error, Event, Fallbacks, Flips, History, Pallet, Reports, Rooms,
     Running, Settlements, Tallies,
@@ -64,23 +65,40 @@ impl<T: Config> Pallet<T> {
         let active = members.count_ones();
         let expelled = Self::expelled(id);
         let outcome = outcome(&tally, active);
-        let medians =
-            medians(Reports::<T>::iter_prefix_values(id).filter_map(
-                |record| match record.outcome {
-                    ReportedOutcome::Served(served) => Some(served.metrics),
+        let reports: Vec<(usize, ReportRecord)> = (0..)
+            .zip(&challenge.roster)
+            .filter_map(|(place, member)| Some((place, Reports::<T>::get(id, &member.account)?)))
+            .collect();
+        let samples: Vec<Sample> = reports
+            .iter()
+            .map(|(place, record)| Sample {
+                place: *place as u8,
+                metrics: match &record.outcome {
+                    ReportedOutcome::Served(served) => Some(&served.metrics),
                     ReportedOutcome::Failed { .. } => None,
                 },
-            ));
+                peers: &record.peers,
+            })
+            .collect();
+        let medians = medians(&samples);
         let mut paid = Payments::default();
-        let forfeited = Self::reward_hoster(&challenge, outcome, &tally, active, &mut paid);
-        for (index, member) in challenge.roster.iter().enumerate() {
-            let Some(record) = Reports::<T>::get(id, &member.account) else {
+        let earned = match outcome {
+            Verdict::Passed if !breaks_sla(&challenge, &medians) => share(
+                challenge.terms.hoster_reward,
+                tally.served.into(),
+                active.into(),
+            ),
+            _ => 0,
+        };
+        let forfeited = Self::reward_hoster(&challenge, outcome, earned, &mut paid);
+        for (place, record) in &reports {
+            let Some(member) = challenge.roster.get(*place) else {
                 continue;
             };
-            if expelled & bit(index) != 0 {
+            if expelled & bit(*place) != 0 {
                 continue;
             }
-            let amount = match (record.outcome, outcome) {
+            let amount = match (&record.outcome, outcome) {
                 (ReportedOutcome::Served(_), _) => challenge.terms.attestor_reward,
                 (ReportedOutcome::Failed { .. }, Verdict::Failed) => {
                     challenge.terms.attestor_reward / FOR_FAILURE
@@ -134,19 +152,17 @@ impl<T: Config> Pallet<T> {
         Self::close(id, challenge, settlement, missing);
     }
 
-    /// Pays the hoster of a challenge that passed; what it did not earn.
+    /// Pays the hoster of a challenge that passed what it earned; the rest of its reward, which is
+    /// set aside.
     fn reward_hoster(
         challenge: &Challenge<T::AccountId>,
         outcome: Verdict,
-        tally: &Tally,
-        active: u32,
+        earned: Balance,
         paid: &mut Payments<T::AccountId>,
     ) -> Balance {
         if outcome != Verdict::Passed {
             return 0;
         }
-        let reward = challenge.terms.hoster_reward;
-        let earned = share(reward, tally.served.into(), active.into());
         Self::pay(
             challenge.hosting,
             &challenge.hoster,
@@ -154,7 +170,7 @@ impl<T: Config> Pallet<T> {
             earned,
             paid,
         );
-        let forfeited = reward.saturating_sub(earned);
+        let forfeited = challenge.terms.hoster_reward.saturating_sub(earned);
         T::Hostings::forfeit(challenge.hosting, forfeited);
         forfeited
     }
@@ -257,8 +273,14 @@ impl<T: Config> Pallet<T> {
             absent: settlement.absent.clone(),
         });
         Self::remember(id, hosting, &settlement);
+        let outcome = settlement.outcome;
         Settlements::<T>::insert(id, settlement);
-        if T::Hostings::end_challenge(hosting) {
+        let ended = match outcome {
+            Verdict::Passed => Ended::Passed,
+            Verdict::Failed => Ended::Failed,
+            Verdict::Inconclusive | Verdict::Void => Ended::Undecided,
+        };
+        if T::Hostings::end_challenge(hosting, ended) {
             Self::enqueue(hosting);
         } else {
             Self::forget_hosting(hosting);
@@ -316,25 +338,12 @@ fn outcome(tally: &Tally, active: u32) -> Verdict {
     }
 }
 
-/// The medians of the figures that each of the reports has.
-fn medians(reports: impl Iterator<Item = Metrics>) -> Medians {
-    let reports: Vec<Metrics> = reports.collect();
-    let of = |figure: &dyn Fn(&Metrics) -> Option<u64>| {
-        median(reports.iter().filter_map(figure).collect())
-    };
-    let latency = |metrics: &Metrics| metrics.latency_us;
-    let observed = |metrics: &Metrics| metrics.observed;
-    Medians {
-        connect_us: of(&|metrics| Some(metrics.connect_us.into())),
-        handshake_us: of(&|metrics| Some(metrics.handshake_us.into())),
-        first_chunk_us: of(&|metrics| Some(metrics.first_chunk_us.into())),
-        latency_p50_us: of(&|metrics| Some(latency(metrics)?.p50.into())),
-        latency_p90_us: of(&|metrics| Some(latency(metrics)?.p90.into())),
-        latency_p99_us: of(&|metrics| Some(latency(metrics)?.p99.into())),
-        latency_max_us: of(&|metrics| Some(latency(metrics)?.max.into())),
-        throughput: of(&|metrics| metrics.throughput),
-        timeouts: of(&|metrics| Some(metrics.timeouts.into())),
-        observed_latency_p50_us: of(&|metrics| Some(observed(metrics)?.latency_p50_us.into())),
-        observed_throughput: of(&|metrics| Some(observed(metrics)?.throughput)),
-    }
+/// Whether the medians break the SLA that sponsor and hoster agreed on.
+fn breaks_sla<AccountId>(challenge: &Challenge<AccountId>, medians: &Medians) -> bool {
+    challenge.terms.sla.is_some_and(|sla| {
+        sla.is_broken_by(
+            medians.latency_p50_us.map(|median| median.value),
+            medians.throughput.map(|median| median.value),
+        )
+    })
 }

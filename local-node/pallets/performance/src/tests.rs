@@ -4,6 +4,7 @@
 mod fallback;
 mod flip;
 mod fraud;
+mod medians;
 mod queue;
 mod random;
 mod report;

@@ -1,6 +1,5 @@
 //! What the pallet stores, and what its calls and events carry.
 
-use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use datdot_primitives::{
     attempts::bit,
@@ -418,7 +417,7 @@ pub struct ServedRecord {
     pub metrics: Metrics,
 }
 
-/// The nearest-rank median of one figure.
+/// The nearest-rank median of one figure, and how far its samples lie apart.
 #[derive(
     Clone,
     Copy,
@@ -436,6 +435,10 @@ pub struct Median {
     pub value: u64,
     /// Of how many reports.
     pub reports: u32,
+    /// The lower quartile, nearest rank: a quarter of the figures is not above it.
+    pub low: u64,
+    /// The upper quartile, nearest rank: a quarter of the figures is not below it.
+    pub high: u64,
 }
 
 /// The medians over the Served reports of a challenge; `None` where no report has the figure.
@@ -467,8 +470,10 @@ pub struct Medians {
     pub latency_p99_us: Option<Median>,
     /// Greatest latency.
     pub latency_max_us: Option<Median>,
-    /// Bytes per second, of windowed sessions.
+    /// Bytes per second, of windowed sessions that the attestor's own link did not hold up.
     pub throughput: Option<Median>,
+    /// Bytes per second, of the other windowed sessions: the hoster is at least as fast.
+    pub throughput_at_least: Option<Median>,
     /// Chunks that came too late.
     pub timeouts: Option<Median>,
     /// Median latency of the observed session.
@@ -650,14 +655,4 @@ pub struct OpenChallenge {
     pub stage: Stage,
     /// Whether the account has reported.
     pub reported: bool,
-}
-
-/// The nearest-rank median of some figures, which it sorts.
-pub fn median(mut figures: Vec<u64>) -> Option<Median> {
-    figures.sort_unstable();
-    let middle = figures.len().checked_sub(1)? / 2;
-    Some(Median {
-        value: *figures.get(middle)?,
-        reports: figures.len() as u32,
-    })
 }

@@ -6,8 +6,9 @@ use frame::{
 };
 
 use crate::{
+    medians::median,
     mock::*,
-    types::{median, Absence, Balance, Median, Payment, PaymentKind, Settlement, Stage, Verdict},
+    types::{Absence, Balance, Payment, PaymentKind, Settlement, Stage, Verdict},
     Challenges, Error, Event, History, Pallet, Running, Settlements, Timing, Waiting,
 };
 
@@ -402,21 +403,9 @@ fn medians_are_of_those_who_have_the_figure() {
         let medians = settlement(id).medians;
         let of = |figures: &[u64]| median(figures.to_vec());
         // Bases of the figures are 1000, 2000, 3000, 4000; of four the second is the median.
-        assert_eq!(
-            medians.connect_us,
-            Some(Median {
-                value: 2_000,
-                reports: 4
-            })
-        );
+        assert_eq!(medians.connect_us, of(&[1_000, 2_000, 3_000, 4_000]));
         assert_eq!(medians.handshake_us, of(&[1_001, 2_001, 3_001, 4_001]));
-        assert_eq!(
-            medians.timeouts,
-            Some(Median {
-                value: 0,
-                reports: 4
-            })
-        );
+        assert_eq!(medians.timeouts, of(&[0; 4]));
         assert_eq!(medians.observed_throughput, None);
         let windowed =
             |kind| (0..4).filter(move |index| opened(id, *index).habit().windowed == kind);
@@ -436,39 +425,6 @@ fn medians_are_of_those_who_have_the_figure() {
 }
 
 #[test]
-fn medians_are_nearest_rank() {
-    assert_eq!(median(vec![]), None);
-    assert_eq!(
-        median(vec![5]),
-        Some(Median {
-            value: 5,
-            reports: 1
-        })
-    );
-    assert_eq!(
-        median(vec![9, 5]),
-        Some(Median {
-            value: 5,
-            reports: 2
-        })
-    );
-    assert_eq!(
-        median(vec![9, 5, 7]),
-        Some(Median {
-            value: 7,
-            reports: 3
-        })
-    );
-    assert_eq!(
-        median(vec![9, 5, 7, 8]),
-        Some(Median {
-            value: 7,
-            reports: 4
-        })
-    );
-}
-
-#[test]
 fn the_last_32_challenges_are_remembered() {
     with_chain(|| {
         start();
@@ -482,5 +438,115 @@ fn the_last_32_challenges_are_remembered() {
         let history = History::<Test>::get(0);
         assert_eq!(history.len(), 32);
         assert_eq!(history[0].challenge, 2);
+    });
+}
+
+/// A challenge in phase Report of a hosting with this SLA.
+fn reporting_with(sla: pallet_hosting::Sla) -> u64 {
+    prepare(5);
+    let feed = feed().key;
+    let terms = pallet_hosting::Terms {
+        sla: Some(sla),
+        ..terms()
+    };
+    let hoster = account(HOSTER);
+    assert_ok!(Hosting::open_hosting(
+        origin(SPONSOR),
+        feed,
+        hoster,
+        10 * COST,
+        terms
+    ));
+    assert_ok!(Hosting::accept_hosting(origin(HOSTER), 0, 0, VOUCHED));
+    blocks(2);
+    let id = Running::<Test>::get(0).expect("the challenge started");
+    assert_ok!(anchor_attempt(id, 0, 0));
+    until(Challenges::<Test>::get(id).expect("it is there").end_ms());
+    id
+}
+
+#[test]
+fn a_broken_sla_pays_the_hoster_nothing_and_saves_the_sponsor_nothing() {
+    // The figures of the mock grow with the place in the roster, all of them.
+    let kept = pallet_hosting::Sla {
+        latency_p50_us: Some(5_003),
+        throughput: Some(1_007),
+    };
+    let too_late = pallet_hosting::Sla {
+        latency_p50_us: Some(1),
+        throughput: None,
+    };
+    let too_slow = pallet_hosting::Sla {
+        latency_p50_us: None,
+        throughput: Some(1_000_000),
+    };
+    for (sla, keeps) in [(kept, true), (too_late, false), (too_slow, false)] {
+        with_chain(|| {
+            let id = reporting_with(sla);
+            let habits: Vec<bool> = (0..5).map(|at| opened(id, at).habit().windowed).collect();
+            assert!(habits.contains(&true) && habits.contains(&false));
+            let hosters = balance(HOSTER);
+            report(id, "ssssf");
+            let settled = settlement(id);
+            assert_eq!(settled.outcome, Verdict::Passed);
+            let earned = if keeps { HOSTER_REWARD * 4 / 5 } else { 0 };
+            assert_eq!(balance(HOSTER), hosters + earned);
+            assert_eq!(settled.forfeited, HOSTER_REWARD - earned);
+            let attestors = for_reports(id, [101, 101, 101, 101, 0]);
+            assert!(settled.paid.ends_with(&attestors));
+            assert_eq!(settled.paid.len(), 4 + usize::from(keeps));
+            assert_eq!(escrow(), 10 * COST - HOSTER_REWARD - 4 * 101);
+            let forfeited = pallet_hosting::HostingsById::<Test>::get(0)
+                .unwrap()
+                .forfeited;
+            assert_eq!(forfeited, HOSTER_REWARD - earned);
+        });
+    }
+}
+
+#[test]
+fn no_figure_breaks_no_sla() {
+    with_chain(|| {
+        let id = reporting_with(pallet_hosting::Sla {
+            latency_p50_us: Some(1),
+            throughput: None,
+        });
+        for place in 0..5 {
+            if opened(id, place).habit().windowed {
+                submit_served(id, place);
+            } else {
+                submit_failed(id, place);
+            }
+        }
+        let settled = settlement(id);
+        assert_eq!(settled.medians.latency_p50_us, None);
+        assert_eq!(settled.outcome, Verdict::Passed);
+        assert_eq!(settled.forfeited, HOSTER_REWARD - HOSTER_REWARD * 3 / 5);
+    });
+}
+
+#[test]
+fn three_failed_challenges_in_a_row_end_the_hosting_and_leave_the_bond_alone() {
+    with_chain(|| {
+        let mut id = reporting();
+        for round in 0..3 {
+            report(id, "ffffs");
+            assert_eq!(settlement(id).outcome, Verdict::Failed);
+            if round == 2 {
+                break;
+            }
+            let streak = pallet_hosting::HostingsById::<Test>::get(0).unwrap().streak;
+            assert_eq!(streak, round + 1);
+            blocks(2);
+            id = Running::<Test>::get(0).expect("the next one started");
+            assert_ok!(anchor_attempt(id, 0, 0));
+            until(Challenges::<Test>::get(id).unwrap().end_ms());
+        }
+        assert_eq!(pallet_hosting::HostingsById::<Test>::get(0), None);
+        assert_eq!(balance(HOSTER), ENDOWMENT - 1_000);
+        assert!(History::<Test>::get(0).is_empty());
+        blocks(3);
+        assert_eq!(Running::<Test>::get(0), None);
+        assert!(!Waiting::<Test>::contains_key(0));
     });
 }
