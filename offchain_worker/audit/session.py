@@ -120,7 +120,8 @@ class Audit:
     Attributes:
         outcome: for the report; `Failure.demand` is left to the attestor.
         detail: the failure in words, empty when served.
-        failed_chunk: the first chunk that was asked for and did not come.
+        failed_chunk: the chunk that the failure is about, or else the first that was asked for and
+            did not come.
         opened_ms: when the session had shown its head, by the own clock; None when it did not.
         chunks: how many chunks were read and verified.
         byte_length: bytes of these chunks.
@@ -206,7 +207,8 @@ async def audit(
                     await trio.sleep(RETRY_PAUSE_S)
                     continue
                 outcome = Failure(reason=reason_of(error), demand=None)
-                result = _audit(attempt, outcome, connections, str(error))
+                block = error.block if isinstance(error, HypercoreError) else None
+                result = _audit(attempt, outcome, connections, str(error), block)
     if result is None:
         outcome = Failure(reason=Reason.TIMEOUT, demand=None)
         result = _audit(attempt, outcome, connections, "the session went past END")
@@ -520,13 +522,15 @@ def _check(plan: AuditPlan, message: bytes, session_id: bytes, attempt: _Attempt
     return receipt
 
 
-def _audit(attempt: _Attempt, outcome: Outcome, connections: int, detail: str) -> Audit:
+def _audit(
+    attempt: _Attempt, outcome: Outcome, connections: int, detail: str, failed: int | None = None
+) -> Audit:
     arrived = {chunk.index for chunk in attempt.arrived}
     open_chunks = (index for index in attempt.asked if index not in arrived)
     return Audit(
         outcome=outcome,
         detail=detail,
-        failed_chunk=next(open_chunks, None),
+        failed_chunk=next(open_chunks, None) if failed is None else failed,
         opened_ms=attempt.opened_ms,
         chunks=len(attempt.arrived),
         byte_length=sum(chunk.transfer.size for chunk in attempt.arrived),

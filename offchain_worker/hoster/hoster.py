@@ -18,13 +18,13 @@ import trio
 
 from offchain_worker.audit.receipt import EXTENSION
 from offchain_worker.errors import UsageError
-from offchain_worker.hoster.adversary import Fault, faulty_signer, faulty_source
 from offchain_worker.hoster.receipts import ReceiptCollector, signer
 from offchain_worker.hoster.replicate import DialPeer, Replication
 from offchain_worker.hoster.store import Library, StoreError
 from offchain_worker.hypercore.connection import Connection, open_connection, wall_clock_ms
 from offchain_worker.hypercore.errors import HypercoreError
-from offchain_worker.hypercore.feed import Feed, Head
+from offchain_worker.hypercore.feed import Feed, FeedSource, Head
+from offchain_worker.hypercore.messages import Request
 from offchain_worker.hypercore.server import FeedSession, serve_connection
 from offchain_worker.hypercore.tree import Node
 from offchain_worker.keys import KeyPair
@@ -55,6 +55,8 @@ class Hoster:
 
     Attributes:
         library: the feeds.
+        source: what is served of them.
+        sign: makes the receipts' messages.
         counters: how often what happened: `sessions`, `refused_full`, `handshakes_failed`,
             `chunks`, `chunk_bytes`, `receipts`, `peers_answered`, `peers_refused`,
             `peers_asked_too_often`, `store_errors`, `crashes`.
@@ -66,7 +68,6 @@ class Hoster:
         keypair: KeyPair,
         *,
         limits: Limits | None = None,
-        fault: Fault | None = None,
         clock_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         """Prepare; nothing is opened.
@@ -75,21 +76,19 @@ class Hoster:
             library: stays open as long as the hoster is used; closed by the caller.
             keypair: the registered Noise key pair; signs handshakes and receipts, nothing else.
             limits: the defaults when None.
-            fault: what to do wrong, for tests.
             clock_ms: the wall clock, unix milliseconds.
         """
         self.library = library
         self.counters: Counter[str] = Counter()
         self._keypair = keypair
         self._limits = limits or Limits()
-        self._clock_ms = clock_ms
+        self.clock_ms = clock_ms
         self._open = 0
         self._port = 0
         self._listening: defaultdict[bytes, Listening] = defaultdict(Listening)
         self._choices = random.SystemRandom()
-        self._source = library if fault is None else faulty_source(library, fault)
-        sign = signer(keypair)
-        self._sign = sign if fault is None else faulty_signer(sign, fault)
+        self.source: FeedSource = library
+        self.sign = signer(keypair)
 
     async def serve(
         self,
@@ -161,7 +160,7 @@ class Hoster:
             initiator=False,
             timeout=self._limits.handshake_s,
             idle_timeout=self._limits.idle_s,
-            clock_ms=self._clock_ms,
+            clock_ms=self.clock_ms,
         )
         try:
             async with opened as connection:
@@ -179,10 +178,22 @@ class Hoster:
             self.counters["handshakes_failed"] += 1
             _log.info("hoster.handshake_failed", reason=str(error))
 
+    async def answer(self, connection: Connection, session: Session) -> None:
+        """Answer one peer until the connection ends.
+
+        Raises:
+            ExceptionGroup: of `StoreError`s, when the disk fails.
+        """
+        await serve_connection(connection, self.source, session)
+
+    def session(self, connection: Connection, host: str | None) -> Session:
+        """What counts, and gives receipts, on one connection."""
+        return Session(self, connection, host)
+
     async def _serve_connection(self, connection: Connection, host: str | None) -> None:
-        session = _Session(self, connection, host)
+        session = self.session(connection, host)
         try:
-            await serve_connection(connection, self._source, session)
+            await self.answer(connection, session)
         except* StoreError as group:
             self.counters["store_errors"] += 1
             _log.error("hoster.store_failed", errors=[str(error) for error in group.exceptions])
@@ -190,7 +201,7 @@ class Hoster:
             session.forget()
 
 
-class _Session:
+class Session:
     """What one connection gets besides chunks: receipts, and where other peers listen.
 
     The receipts are by feed; a feed opened again goes on counting. Peers are named only to who
@@ -203,19 +214,36 @@ class _Session:
         self._host = host
         self._collectors: dict[bytes, ReceiptCollector] = {}
 
+    async def on_request(self, session: FeedSession, request: Request) -> None:
+        """Nothing is counted before it is served."""
+
     async def on_head_sent(self, session: FeedSession, head: Head) -> None:
+        """A receipt will refer to this head."""
         self._collector(session).head_sent(head)
 
     async def on_upload(
         self, session: FeedSession, feed: Feed, index: int, leaf: Node, size: int
     ) -> None:
+        """Count the chunk, and give the receipt that is due."""
         counters = self._hoster.counters
         counters["chunks"] += 1
         counters["chunk_bytes"] += size
-        message = self._collector(session).chunk_sent(index, leaf, self._hoster._clock_ms())
+        message = self._collector(session).chunk_sent(index, leaf, self._hoster.clock_ms())
         if message is not None:
             counters["receipts"] += 1
-            await session.send_extension(EXTENSION, message)
+            await self.give(session, message)
+
+    async def give(self, session: FeedSession, message: bytes) -> None:
+        """Send a receipt.
+
+        Raises:
+            ChannelClosed, Disconnected: the session has ended.
+        """
+        await session.send_extension(EXTENSION, message)
+
+    def first_length(self, session: FeedSession) -> int:
+        """The length by which the session's receipts are due."""
+        return session.first_length
 
     async def on_extension(self, session: FeedSession, name: str, message: bytes) -> None:
         if name != peer_exchange.EXTENSION or self._host is None:
@@ -247,11 +275,11 @@ class _Session:
         if key not in self._collectors:
             self._collectors[key] = ReceiptCollector(
                 session.feed,
-                self._hoster._sign,
+                self._hoster.sign,
                 client=self._connection.remote_public_key,
                 session=self._connection.session_id,
                 opened_ms=self._connection.opened_ms,
-                first_length=session.first_length,
+                first_length=self.first_length(session),
             )
         return self._collectors[key]
 

@@ -8,9 +8,22 @@ caller decides by the type alone and shows the message to a person.
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class HypercoreError(Exception):
-    """Anything a peer, or the way to it, did that ends what was asked for."""
+    """Anything a peer, or the way to it, did that ends what was asked for.
+
+    Attributes:
+        block: the block whose request ended with it; None: it was none, or all that were open.
+    """
+
+    block: int | None = None
+
+    def of_block(self, index: int) -> Self:
+        """The error, with the block that it is about."""
+        self.block = index
+        return self
 
 
 class DecodeError(HypercoreError):

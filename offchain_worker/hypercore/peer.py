@@ -24,10 +24,10 @@ from offchain_worker.hypercore.errors import (
     ProtocolViolation,
     ReadTimeout,
 )
-from offchain_worker.hypercore.feed import Feed, Head
+from offchain_worker.hypercore.feed import Feed
 from offchain_worker.hypercore.manifest import discovery_key
 from offchain_worker.hypercore.reader import Block, Reader, Timeouts
-from offchain_worker.hypercore.server import FeedSession, InvalidCount, ServerEvents
+from offchain_worker.hypercore.server import FeedSession, InvalidCount, NoEvents, ServerEvents
 from offchain_worker.hypercore.sparse import SparseFeed
 from offchain_worker.hypercore.tree import Node
 
@@ -99,22 +99,16 @@ class Peer:
         await self._session.send_extension(name, message)
 
 
-class _Served(ServerEvents):
+class _Served(NoEvents):
     """Tells the owner what was answered."""
 
     def __init__(self, events: PeerEvents) -> None:
         self._events = events
 
-    async def on_head_sent(self, session: FeedSession, head: Head) -> None:
-        return
-
     async def on_upload(
         self, session: FeedSession, feed: Feed, index: int, leaf: Node, size: int
     ) -> None:
         self._events.answered(index, trio.current_time())
-
-    async def on_extension(self, session: FeedSession, name: str, message: bytes) -> None:
-        return
 
 
 class _PeerSession(FeedSession):

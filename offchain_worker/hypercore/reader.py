@@ -263,8 +263,8 @@ class Reader:
                     return await waiter.get()
             except trio.TooSlowError:
                 if request_id is None:
-                    raise NoData(f"block {index} was not announced in {limit:g} s") from None
-                raise ReadTimeout(f"block {index} did not come in {limit:g} s") from None
+                    raise _not_announced(index, limit) from None
+                raise _late(index, limit) from None
             finally:
                 if request_id is not None:
                     self._cancel(request_id)
@@ -324,7 +324,7 @@ class Reader:
         while not self._session.want(index):
             self._flush_now()
             if self._session.remote_blocks.denied(index):
-                raise NoData(f"the peer says that it does not have block {index}")
+                raise NoData(f"the peer says that it does not have block {index}").of_block(index)
             await self._changed.park()
             self._check()
 
@@ -424,7 +424,7 @@ class Reader:
             case RequestFailed(request_id, error):
                 request = self._requests.pop(request_id, None)
                 if request is not None and request.owner is not None:
-                    request.owner.put(error)
+                    request.owner.put(error.of_block(request.index))
             case ExtensionReceived(name, payload):
                 self._on_extension(ExtensionMessage(name, payload, arrived))
             case HeadVerified():
@@ -462,6 +462,14 @@ class Reader:
         ):
             raise NoData(f"the head was asked for, then: {self.error}") from self.error
         self._check()
+
+
+def _not_announced(index: int, limit: float) -> NoData:
+    return NoData(f"block {index} was not announced in {limit:g} s").of_block(index)
+
+
+def _late(index: int, limit: float) -> ReadTimeout:
+    return ReadTimeout(f"block {index} did not come in {limit:g} s").of_block(index)
 
 
 class Download:
@@ -509,7 +517,9 @@ class Download:
                 with trio.move_on_at(oldest + self._limit) as scope:
                     await self._waiter.wait()
                 if scope.cancelled_caught:
-                    raise ReadTimeout(f"a block did not come in {self._limit:g} s")
+                    # Nothing came since: the oldest one is still open.
+                    request = self._reader._requests[next(iter(self._open))]
+                    raise _late(request.index, self._limit)
             result = self._ready.popleft()
             if isinstance(result, HypercoreError):
                 raise result
@@ -548,7 +558,7 @@ class Download:
                 with trio.move_on_after(self._limit) as scope:
                     await self._reader._wait_announced(index)
                 if scope.cancelled_caught:
-                    raise NoData(f"block {index} was not announced in {self._limit:g} s")
+                    raise _not_announced(index, self._limit)
             wanted.append(index)
         self._request(wanted)
 

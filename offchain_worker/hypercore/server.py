@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Protocol
 
@@ -39,6 +39,10 @@ BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 class ServerEvents(Protocol):
     """What the hoster learns while it serves; an exception of a hook ends the serving."""
 
+    async def on_request(self, session: FeedSession, request: m.Request) -> None:
+        """A request is about to be answered; further ones wait until the hook returns."""
+        ...
+
     async def on_head_sent(self, session: FeedSession, head: Head) -> None:
         """An upgrade to `head` has been queued for the peer."""
         ...
@@ -59,6 +63,9 @@ class ServerEvents(Protocol):
 
 class NoEvents:
     """`ServerEvents` for somebody who wants to know nothing."""
+
+    async def on_request(self, session: FeedSession, request: m.Request) -> None:
+        """Do nothing."""
 
     async def on_head_sent(self, session: FeedSession, head: Head) -> None:
         """Do nothing."""
@@ -100,13 +107,22 @@ class FeedSession:
         self._announcing = trio.Lock()
         self._last_extension = ""
 
+    @property
+    def waiting(self) -> Iterable[m.Request]:
+        """The requests that wait to be answered, in order."""
+        return self._pending.values()
+
     async def send_extension(self, name: str, message: bytes) -> None:
         """Queue an extension message for the peer; waits for room. Cancelled, it is not sent.
 
         Raises:
             ChannelClosed, Disconnected: the session has ended.
         """
-        await self._channel.send(m.Type.EXTENSION, m.Extension(name, message).encode())
+        await self.send(m.Type.EXTENSION, m.Extension(name, message).encode())
+
+    async def send(self, message_type: int, body: bytes) -> None:
+        """Queue any message for the peer, as `send_extension`."""
+        await self._channel.send(message_type, body)
 
     async def run(self, events: ServerEvents) -> None:
         """Serve until the channel or the connection ends; cancellation closes the channel."""
@@ -185,6 +201,7 @@ class FeedSession:
             _, request = self._pending.popitem(last=False)
             if self._pending_changed:
                 self._pending_changed.unpark_all()
+            await events.on_request(self, request)
             try:
                 reply = answer(self.feed, request)
             except InvalidRequest:

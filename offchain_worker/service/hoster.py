@@ -13,7 +13,7 @@ from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import open_chain
 from offchain_worker.errors import UsageError
 from offchain_worker.hoster.acceptance import accept_offers
-from offchain_worker.hoster.adversary import Fault
+from offchain_worker.hoster.adversary import Fault, faulty_hoster
 from offchain_worker.hoster.hoster import Hoster, Limits
 from offchain_worker.hoster.store import Library
 from offchain_worker.keys import KeyPair
@@ -114,12 +114,14 @@ async def serve_hoster(settings: HosterSettings, fault: Fault | None = None) -> 
     for folder in (settings.store, settings.state):
         _make_folder(folder)
     with Library(settings.store) as library:
-        hoster = Hoster(
-            library,
-            settings.noise_key,
-            limits=Limits(connections=settings.max_connections),
-            fault=fault,
-        )
+        limits = Limits(connections=settings.max_connections)
+        if fault is None:
+            hoster = Hoster(library, settings.noise_key, limits=limits)
+        else:
+            upstream = [peer for _key, peers in settings.feeds for peer in _dialers(peers)]
+            hoster = faulty_hoster(
+                library, settings.noise_key, fault, limits=limits, upstream=upstream
+            )
         async with (
             open_chain(settings.url, journal=settings.state / "transactions.sqlite") as client,
             trio.open_nursery() as nursery,

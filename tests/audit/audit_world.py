@@ -13,6 +13,7 @@ from chain_types.records import Feed, FeedKind
 from offchain_worker.audit.report import ReportContext, check_report, sign_report
 from offchain_worker.audit.session import AuditPlan, audit
 from offchain_worker.coinflip.commitments import audit_commitment
+from offchain_worker.hoster.adversary import Fault, faulty_hoster
 from offchain_worker.hoster.feeds import append
 from offchain_worker.hoster.hoster import Hoster
 from offchain_worker.hoster.store import FeedStore, Library
@@ -42,8 +43,9 @@ class World:
         """The wall clock that goes with Trio's."""
         return START_MS + round((trio.current_time() - self.origin) * 1_000)
 
-    def hoster(self, **options) -> Hoster:
-        self.hosters.append(Hoster(self.library, HOSTER, **{"clock_ms": self.clock_ms, **options}))
+    def hoster(self, fault: Fault | None = None, **options) -> Hoster:
+        options = {"clock_ms": self.clock_ms, **options}
+        self.hosters.append(faulty_hoster(self.library, HOSTER, fault, **options))
         return self.hosters[-1]
 
     def dial(self, hoster: Hoster) -> Callable:

@@ -37,9 +37,8 @@ from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient, Snapshot, open_chain
 from offchain_worker.chain.heads import Head
 from offchain_worker.hoster.acceptance import accept_offers
-from offchain_worker.hoster.adversary import Fault
+from offchain_worker.hoster.adversary import Fault, faulty_hoster
 from offchain_worker.hoster.feeds import import_path
-from offchain_worker.hoster.hoster import Hoster
 from offchain_worker.hoster.store import FeedStore, Library
 from offchain_worker.hypercore.manifest import encode_manifest
 from offchain_worker.keys import KeyPair
@@ -228,7 +227,7 @@ class HosterWorker(Worker):
 
     async def work(self, client: ChainClient, task_status: trio.TaskStatus[None]) -> None:
         assert self.library is not None
-        hoster = Hoster(self.library, self.key, fault=self.fault, clock_ms=self.clock_ms)
+        hoster = faulty_hoster(self.library, self.key, self.fault, clock_ms=self.clock_ms)
         place = (self.endpoint.host, self.endpoint.port)
         async with trio.open_nursery() as sessions:
 

@@ -450,6 +450,35 @@ async def test_a_block_that_does_not_come(autojump_clock: trio.testing.MockClock
         assert trio.current_time() - began == pytest.approx(QUICK.block, abs=0.01)
 
 
+async def test_the_block_that_is_refused_is_named_though_others_are_open_longer() -> None:
+    feed = MemoryFeed(20)
+
+    def reply(request: m.Request, right: Reply) -> Reply:
+        if request.block is None:
+            return right
+        return m.NoData(request.id) if request.block.index == 13 else None
+
+    async with reading(feed, liar=Liar(feed, reply)) as reader:
+        with pytest.raises(NoData) as refused:
+            await anext(reader.download(range(20)))
+    assert refused.value.block == 13
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+async def test_the_block_that_does_not_come_is_named(
+    autojump_clock: trio.testing.MockClock, windowed: bool
+) -> None:
+    feed = MemoryFeed(20)
+
+    def reply(request: m.Request, right: Reply) -> Reply:
+        return None if request.block is not None else right
+
+    async with reading(feed, liar=Liar(feed, reply)) as reader:
+        with pytest.raises(ReadTimeout) as late:
+            await (anext(reader.download([7, 3])) if windowed else reader.get(7))
+    assert late.value.block == 7
+
+
 async def test_a_late_answer_is_not_taken_for_another() -> None:
     feed = MemoryFeed(8)
     late: list[m.Data] = []

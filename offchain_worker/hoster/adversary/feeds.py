@@ -1,77 +1,20 @@
-"""Hosters with one fault, to show that an audit names it (tests, `datdot testnet`).
-
-Each fault wraps what the honest hoster is made of, a feed or the signing of receipts; the honest
-path knows nothing of it.
-"""
+"""Faults of what is served: chunks that are wrong or gone, heads that are old or forged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from enum import StrEnum
+import random
+from collections.abc import Callable, Container, Iterator
 
 import structlog
 import trio
 
-from offchain_worker.audit.receipt import Receipt
 from offchain_worker.hoster.feeds import sign_head
-from offchain_worker.hoster.receipts import SignReceipt
 from offchain_worker.hoster.store import FeedStore, Library, StoreError
-from offchain_worker.hypercore.feed import Feed, FeedSource, Head
+from offchain_worker.hypercore.feed import Feed, Head
 from offchain_worker.hypercore.tree import Node, full_roots
 from offchain_worker.keys import KeyPair
 
 _log = structlog.get_logger()
-
-
-class Fault(StrEnum):
-    """What a hoster does wrong."""
-
-    FLIP_BIT = "flip-bit"
-    """One bit of every chunk is flipped: BadProof."""
-    WRONG_CHUNK = "wrong-chunk"
-    """Another chunk instead of the asked one: BadProof."""
-    OLD_HEAD = "old-head"
-    """The oldest head in the store: NotHosted, when that is below the vouched one.
-
-    `give_old_head` puts one there for a feed that was fetched as it is."""
-    NO_RECEIPT = "no-receipt"
-    """Serves, but signs nothing: NoReceipt."""
-    RECEIPT_OTHER_CHUNKS = "receipt-other-chunks"
-    """Receipts name other chunks than were served: BadReceipt."""
-    RECEIPT_OTHER_CLIENT = "receipt-other-client"
-    """Receipts name another client: BadReceipt."""
-
-
-def faulty_source(library: Library, fault: Fault) -> FeedSource:
-    """The library's feeds, served with the fault if it is one of serving."""
-    kinds: dict[Fault, type[_Faulty]] = {
-        Fault.FLIP_BIT: _FlipsBit,
-        Fault.WRONG_CHUNK: _ServesAnother,
-        Fault.OLD_HEAD: _ShowsOldHead,
-    }
-    kind = kinds.get(fault)
-    return library if kind is None else _FaultySource(library, kind)
-
-
-def faulty_signer(sign: SignReceipt, fault: Fault) -> SignReceipt:
-    """`sign` with the fault if it is one of receipts."""
-
-    def other_chunks(receipt: Receipt) -> bytes | None:
-        entries = tuple(
-            replace(entry, index=(entry.index + 1) % receipt.length) for entry in receipt.entries
-        )
-        return sign(replace(receipt, entries=entries))
-
-    def other_client(receipt: Receipt) -> bytes | None:
-        return sign(replace(receipt, client=KeyPair.generate().public))
-
-    signers: dict[Fault, SignReceipt] = {
-        Fault.NO_RECEIPT: lambda _receipt: None,
-        Fault.RECEIPT_OTHER_CHUNKS: other_chunks,
-        Fault.RECEIPT_OTHER_CLIENT: other_client,
-    }
-    return signers.get(fault, sign)
 
 
 def give_old_head(store: FeedStore, author: KeyPair, length: int) -> None:
@@ -88,7 +31,7 @@ def give_old_head(store: FeedStore, author: KeyPair, length: int) -> None:
     store.keep_older_head(sign_head(store, author, current.fork, roots))
 
 
-class _Faulty:
+class FaultyFeed:
     """A feed that is served as it is; the faults override one thing each."""
 
     def __init__(self, store: FeedStore) -> None:
@@ -120,19 +63,25 @@ class _Faulty:
         return self._store.next_change()
 
 
-class _FlipsBit(_Faulty):
+class FlipsBit(FaultyFeed):
+    """One bit of every chunk is flipped; what has no bits gets some."""
+
     def block(self, index: int) -> bytes | None:
         data = self._store.block(index)
-        return data and bytes([data[0] ^ 1]) + data[1:]
+        return data if data is None else bytes([(data or b"\x00")[0] ^ 1]) + data[1:]
 
 
-class _ServesAnother(_Faulty):
+class ServesAnother(FaultyFeed):
+    """The chunk behind the asked one."""
+
     def block(self, index: int) -> bytes | None:
         head = self._store.head()
         return None if head is None else self._store.block((index + 1) % head.length)
 
 
-class _ShowsOldHead(_Faulty):
+class ShowsOldHead(FaultyFeed):
+    """The oldest head in the store."""
+
     def __init__(self, store: FeedStore) -> None:
         super().__init__(store)
         self._oldest: Head | None = None
@@ -150,10 +99,65 @@ class _ShowsOldHead(_Faulty):
         return min(self._store.contiguous_length(), 0 if head is None else head.length)
 
 
-class _FaultySource:
-    def __init__(self, library: Library, kind: type[_Faulty]) -> None:
+class ForgesHead(FaultyFeed):
+    """The right tree under a signature that is not the author's."""
+
+    def head(self) -> Head | None:
+        head = self._store.head()
+        if head is None:
+            return None
+        forged = bytes([head.signature[-1] ^ 1])
+        return Head(
+            head.fork,
+            head.length,
+            head.tree_hash,
+            head.roots,
+            head.signature[:-1] + forged,
+            head.manifest,
+        )
+
+
+class Lacks(FaultyFeed):
+    """Announces everything and has lost the chunks in `missing`; their hashes are left."""
+
+    def __init__(self, store: FeedStore, missing: Container[int]) -> None:
+        super().__init__(store)
+        self._missing = missing
+
+    def has(self, index: int) -> bool:
+        return index not in self._missing and self._store.has(index)
+
+    def block(self, index: int) -> bytes | None:
+        return None if index in self._missing else self._store.block(index)
+
+    def held_in(self, start: int, stop: int) -> Iterator[int]:
+        return self._store.held_in(start, stop)
+
+
+def keeps_prefix(store: FeedStore) -> Lacks:
+    """A feed of which only the first half is left, of an odd number the smaller one."""
+    length = _length(store)
+    return Lacks(store, range(length // 2, length))
+
+
+def keeps_half(store: FeedStore) -> Lacks:
+    """A feed of which half of the chunks is left, always the same ones."""
+    length = _length(store)
+    chooser = random.Random(store.key)  # noqa: S311 - what got lost, not a secret
+    return Lacks(store, frozenset(chooser.sample(range(length), length - length // 2)))
+
+
+def _length(store: FeedStore) -> int:
+    head = store.head()
+    return 0 if head is None else head.length
+
+
+class FaultySource:
+    """The library's feeds, each made faulty when it is first asked for."""
+
+    def __init__(self, library: Library, make: Callable[[FeedStore], Feed]) -> None:
         self._library = library
-        self._kind = kind
+        self._make = make
         self._feeds: dict[bytes, Feed] = {}
 
     def find(self, discovery_key: bytes) -> Feed | None:
@@ -161,5 +165,5 @@ class _FaultySource:
         if store is None:
             return None
         if store.key not in self._feeds:
-            self._feeds[store.key] = self._kind(store)
+            self._feeds[store.key] = self._make(store)
         return self._feeds[store.key]
