@@ -1,4 +1,4 @@
-"""`datdot simulate`: attack the coinflip in a simulation; a seed replays a run."""
+"""`datdot simulate`: attack the coinflip and audits in a simulation; a seed replays a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from offchain_worker.errors import OperationError, UsageError
 
-app = typer.Typer(no_args_is_help=True, help="Attack the coinflip on a virtual clock.")
+app = typer.Typer(no_args_is_help=True, help="Attack the coinflip and audits, simulated.")
 
 
 @app.command(epilog="Example: `datdot simulate coinflip --seed 17 --trace`")
@@ -115,3 +115,49 @@ def bias(
             plot.write_text(bias_plot(rows), encoding="utf-8")
         except OSError as error:
             raise OperationError(f"{plot} cannot be written: {error}") from error
+
+
+@app.command(epilog="Example: `datdot simulate detection --challenges 1000 --seed 1`")
+def detection(
+    challenges: Annotated[
+        int, typer.Option("--challenges", help="For each kind of loss.", min=1)
+    ] = 1_000,
+    sessions: Annotated[
+        int, typer.Option("--sessions", help="Real audited sessions besides.", min=0)
+    ] = 200,
+    seed: Annotated[int, typer.Option("--seed", help="Replays a run.", min=0)] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure how often audits see that chunks are missing, beside the exact figure.
+
+    Ends with status 1 if simulated and exact figures differ by more than chance allows, or if a
+    session came to a wrong end.
+    """
+    import logging
+
+    import msgspec
+    import trio
+
+    from offchain_worker.service.logs import LogFormat, configure
+    from offchain_worker.simulation.detection import detection_table, measure_detection, unlikely
+    from offchain_worker.simulation.detection_sessions import measure_sessions, sessions_lines
+
+    configure(LogFormat.TEXT, level=logging.ERROR, stream=sys.stderr)
+    rows = measure_detection(challenges, seed=seed)
+    held = None
+    if sessions:
+        held = trio.run(lambda: measure_sessions(sessions, seed=seed))
+    figures = [figure for row in rows for figure in row.figures]
+    if held is not None:
+        figures.append(held.drawn)
+    off = unlikely(figures)
+    if json:
+        found = {"seed": seed, "losses": rows, "sessions": held, "unlikely": off}
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        for line in detection_table(rows):
+            typer.echo(line)
+        for line in [] if held is None else sessions_lines(held):
+            typer.echo(line)
+        typer.echo(f"{len(off)} of {len(figures)} figures are off by more than chance allows")
+    raise typer.Exit(1 if off or (held is not None and held.wrong) else 0)

@@ -18,6 +18,7 @@ from typing import Any
 COMMAND = [sys.executable, "-m", "offchain_worker.cli"]
 COMMAND_SECONDS = 60.0
 READY_SECONDS = 30.0
+FEED_BYTES = 2 * 1024 * 1024
 
 
 def datdot(*arguments: str | Path, timeout: float = COMMAND_SECONDS) -> tuple[int, str, str]:
@@ -82,7 +83,7 @@ def node(directory: Path) -> Iterator[str]:
         yield ready["url"]
 
 
-def make_feed(folder: Path, size: int = 2 * 1024 * 1024) -> Path:
+def make_feed(folder: Path, size: int = FEED_BYTES) -> Path:
     """A folder to host: noise and a small file."""
     folder.mkdir()
     (folder / "noise.bin").write_bytes(random.Random(1).randbytes(size))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from e2e_commands import make_feed
+from e2e_commands import FEED_BYTES, make_feed
 
 from chain_types import storage
 from chain_types.records import Challenge, Closed, FailedRecord, Settlement, Verdict
@@ -30,11 +30,15 @@ STEP_SECONDS = 90.0
 
 @asynccontextmanager
 async def open_network(
-    folder: Path, *, hosters: int, faults: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    hosters: int,
+    faults: Mapping[str, str] | None = None,
+    feed_bytes: int = FEED_BYTES,
 ) -> AsyncIterator[Network]:
     """A testnet of five attestors in a new folder, with its hostings offered."""
     layout = open_layout(folder / "net", attestors=5, hosters=hosters, block_ms=None, port=0)
-    feed = make_feed(folder / "feed")
+    feed = make_feed(folder / "feed", feed_bytes)
     with trio.fail_after(START_SECONDS) as starting:
         async with open_testnet(layout, feed, hear=print, faults=faults) as network:
             starting.deadline = float("inf")

@@ -1,9 +1,13 @@
-"""Hosters with one fault each: the attestors name it, and the challenge fails."""
+"""Hosters with one fault each: the attestors name it and the challenge fails, or figures show it.
+
+Every fault is tried in tests/audit/test_cheats.py; here are some of each kind, as processes.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import median
 
 from e2e_commands import succeed
 from e2e_network import (
@@ -16,25 +20,34 @@ from e2e_network import (
     until,
 )
 
-from chain_types.records import Verdict
-from chain_types.report import Reason
+from chain_types.records import ServedRecord, Verdict
+from chain_types.report import Metrics, Reason
+from offchain_worker.chain.client import Snapshot
 from offchain_worker.explorer.show import reason_name
 from offchain_worker.hoster.adversary import Fault
+from offchain_worker.hoster.adversary.pace import DELAY_S, FAST_CHUNKS
+from offchain_worker.hoster.adversary.proxy import AWAY_S
+from offchain_worker.testnet.testnet import Testnet as Network
 
 EXPECTED = {
-    Fault.FLIP_BIT: Reason.BAD_PROOF,
-    Fault.WRONG_CHUNK: Reason.BAD_PROOF,
+    Fault.HALF: Reason.NO_DATA,
     Fault.OLD_HEAD: Reason.NOT_HOSTED,
-    Fault.NO_RECEIPT: Reason.NO_RECEIPT,
-    Fault.RECEIPT_OTHER_CHUNKS: Reason.BAD_RECEIPT,
-    Fault.RECEIPT_OTHER_CLIENT: Reason.BAD_RECEIPT,
+    Fault.OTHER_KEY: Reason.WRONG_IDENTITY,
+    Fault.RECEIPT_EARLY: Reason.BAD_RECEIPT,
+    Fault.BYTE_BY_BYTE: Reason.TIMEOUT,
+    Fault.CLOSE_99: Reason.NO_DATA,
+    Fault.FLOOD_MESSAGES: Reason.NO_DATA,
 }
+CHUNK_BYTES = 65_536
+MANY_BYTES = 160 * CHUNK_BYTES
+"""More chunks than a receipt names."""
 
 
 async def test_each_fault_fails_the_challenge_with_its_reason(tmp_path: Path) -> None:
-    assert set(EXPECTED) == set(Fault)
     faults = {f"hoster-{n}": fault for n, fault in enumerate(EXPECTED, 1)}
-    async with open_network(tmp_path, hosters=len(faults), faults=faults) as network:
+    async with open_network(
+        tmp_path, hosters=len(faults), faults=faults, feed_bytes=MANY_BYTES
+    ) as network:
         for hoster, fault in faults.items():
             snapshot = await until(network, hoster, 0, closed)
             expected = EXPECTED[fault]
@@ -42,12 +55,9 @@ async def test_each_fault_fails_the_challenge_with_its_reason(tmp_path: Path) ->
             assert set((await reasons(network, snapshot)).values()) == {expected}, fault
             await holds(network, snapshot)
             for folder in network.layout.attestors:
-                (finished,) = (
-                    entry["outcome"]
-                    for entry in log_of(network, folder.name)
-                    if entry["event"] == "audit.finished" and entry["challenge"] == snapshot.id
+                assert finished(network, folder.name, snapshot)["outcome"] == (
+                    f"Failed({expected.name})"
                 )
-                assert finished == f"Failed({expected.name})"
         shown = json.loads(
             succeed("challenge", "show", str(snapshot.id), "--json", "--url", network.layout.url)
         )
@@ -55,3 +65,58 @@ async def test_each_fault_fails_the_challenge_with_its_reason(tmp_path: Path) ->
         assert {report["reason"] for report in shown["reports"]} == {reason_name(expected)}
         words = succeed("challenge", "show", str(snapshot.id), "--url", network.layout.url)
         assert words.count(f"Failed({reason_name(expected)})") == 5
+
+
+def finished(network: Network, attestor: str, snapshot: Snapshot) -> dict[str, object]:
+    """How an attestor's audit ended, by its log."""
+    (entry,) = (
+        entry
+        for entry in log_of(network, attestor)
+        if entry["event"] == "audit.finished" and entry["challenge"] == snapshot.id
+    )
+    return entry
+
+
+async def test_the_slow_the_throttled_and_the_proxy_pass_and_show(tmp_path: Path) -> None:
+    faults = {"hoster-2": Fault.SLOW, "hoster-3": Fault.THROTTLE, "hoster-4": Fault.PROXY}
+    async with open_network(tmp_path, hosters=4, faults=faults, feed_bytes=MANY_BYTES) as network:
+        found = {}
+        for hoster in ("hoster-1", *faults):
+            snapshot = await until(network, hoster, 0, closed)
+            assert settlement_of(snapshot).outcome is Verdict.PASSED, hoster
+            found[hoster] = snapshot
+        # The first client is spared, whoever that is.
+        slow = [slowness(metrics) for metrics in await figures(network, found["hoster-2"])]
+        assert sum(one >= DELAY_S for one in slow) >= len(slow) - 1
+        proxied = [slowness(metrics) for metrics in await figures(network, found["hoster-4"])]
+        assert all(one >= AWAY_S for one in proxied)
+        honest = [slowness(metrics) for metrics in await figures(network, found["hoster-1"])]
+        assert median(honest) < min(median(slow), median(proxied))
+        throttled = found["hoster-3"]
+        for attestor, metrics in (await by_attestor(network, throttled)).items():
+            read = finished(network, attestor, throttled)["chunks"]
+            assert isinstance(read, int)
+            if read > FAST_CHUNKS and metrics.latency_us is not None:
+                assert metrics.latency_us.max >= 1e6 * DELAY_S
+
+
+async def by_attestor(network: Network, snapshot: Snapshot) -> dict[str, Metrics]:
+    """The figures of those who were served, by name."""
+    return {
+        network.names[account]: record.outcome.metrics
+        for account, record in (await network.client.reports(snapshot.id)).items()
+        if isinstance(record.outcome, ServedRecord)
+    }
+
+
+async def figures(network: Network, snapshot: Snapshot) -> list[Metrics]:
+    """The same without the names."""
+    return list((await by_attestor(network, snapshot)).values())
+
+
+def slowness(metrics: Metrics) -> float:
+    """Seconds for a chunk: the median latency, or what the throughput comes to."""
+    if metrics.latency_us is not None:
+        return metrics.latency_us.p50 / 1e6
+    assert metrics.throughput is not None
+    return CHUNK_BYTES / metrics.throughput

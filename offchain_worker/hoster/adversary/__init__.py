@@ -6,7 +6,7 @@ its key, or what it does at a certain point. The honest path knows nothing of it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from offchain_worker.hoster.adversary import floods, pace, receipts
 from offchain_worker.hoster.adversary.faults import Fault
@@ -14,6 +14,7 @@ from offchain_worker.hoster.adversary.feeds import (
     FaultySource,
     FlipsBit,
     ForgesHead,
+    Lacks,
     ServesAnother,
     ShowsOldHead,
     give_old_head,
@@ -29,7 +30,7 @@ from offchain_worker.hypercore.connection import wall_clock_ms
 from offchain_worker.hypercore.feed import Feed
 from offchain_worker.keys import KeyPair
 
-__all__ = ["Fault", "faulty_hoster", "give_old_head"]
+__all__ = ["Fault", "faulty_hoster", "give_old_head", "losing_hoster"]
 
 _FEEDS: Mapping[Fault, Callable[[FeedStore], Feed]] = {
     Fault.FLIP_BIT: FlipsBit,
@@ -89,4 +90,11 @@ def faulty_hoster(
         hoster.sign = _SIGNERS[fault](hoster.sign)
     if isinstance(hoster, Proxy):
         hoster.upstream = tuple(upstream)
+    return hoster
+
+
+def losing_hoster(library: Library, keypair: KeyPair, missing: Container[int]) -> Hoster:
+    """A hoster that has lost the chunks in `missing` of each feed, and announces them still."""
+    hoster = Hoster(library, keypair)
+    hoster.source = FaultySource(library, lambda store: Lacks(store, missing))
     return hoster
