@@ -88,7 +88,7 @@ class ExtensionReceived:
 
 @dataclass(frozen=True, slots=True)
 class AvailabilityChanged:
-    """The hoster said more about which blocks it has, in so many pages of 32,768."""
+    """The hoster said more about which blocks it has; that cost as much as so many pages."""
 
     pages: int = 1
 
@@ -338,8 +338,10 @@ class ClientSession:
                 )
                 return [AvailabilityChanged(pages)]
             case m.Type.BITFIELD:
-                self.remote_blocks.set_bitfield(m.Bitfield.decode(body, offset))
-                return [AvailabilityChanged()]
+                bitfield = m.Bitfield.decode(body, offset)
+                self.remote_blocks.set_bitfield(bitfield)
+                # Each word is taken out, and put together with the others again.
+                return [AvailabilityChanged(1 + len(bitfield.words) // 8)]
             case m.Type.EXTENSION:
                 extension = m.Extension.decode(body, offset)
                 self._last_extension = extension.name or self._last_extension
