@@ -159,13 +159,18 @@ async def test_a_proxy_shows_by_its_way_to_the_other_hoster(autojump_clock, worl
     assert await latencies(world, Fault.PROXY) == 3 * [(AWAY_US, AWAY_US)]
 
 
-@pytest.mark.parametrize(
-    ("fault", "slow"), [(Fault.SLOW, 150), (Fault.THROTTLE, 50), (Fault.PROXY, 150)]
-)
+@pytest.mark.parametrize(("fault", "slow"), [(Fault.SLOW, 150), (Fault.THROTTLE, 50)])
 async def test_they_show_in_throughput_too(autojump_clock, world, fault, slow):
     size = sum(len(chunk(index)) for index in range(150))
     last = (await audits(world, fault, windowed=True))[-1]
     assert last.throughput == pytest.approx(size / (slow * DELAY_S), rel=0.01)
+
+
+async def test_a_proxy_fetches_a_window_at_once_and_shows_less_in_throughput(autojump_clock, world):
+    size = sum(len(chunk(index)) for index in range(150))
+    last = (await audits(world, Fault.PROXY, windowed=True))[-1]
+    assert last.throughput > 10 * size / (150 * AWAY_S)
+    assert last.first_chunk_us >= AWAY_US
 
 
 async def test_a_proxy_whose_other_hoster_is_gone_has_nothing(autojump_clock, world):

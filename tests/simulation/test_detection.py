@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import combinations, product
 
 import pytest
+import structlog
 import trio
 from typer.testing import CliRunner
 
@@ -163,6 +165,14 @@ def test_a_session_that_comes_to_another_end_is_told() -> None:
     assert sessions_lines(line)[-1] == "session 0 served"
 
 
+@pytest.fixture
+def logs() -> Iterator[None]:
+    """Undo what a command sets up for its own logs, on a stream that ends with it."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("logs")
 def test_the_command() -> None:
     ended = CliRunner().invoke(app, [*ATTEMPT, "--seed", "3"])
     assert ended.exit_code == 0
@@ -174,6 +184,7 @@ def test_the_command() -> None:
     assert len(found["losses"]) == 18
 
 
+@pytest.mark.usefixtures("logs")
 def test_the_command_fails_when_the_draws_are_not_what_they_must_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
