@@ -24,7 +24,7 @@ import trio
 import trio.testing
 
 from chain_types.calls import OpenHosting, PublishFeed
-from chain_types.records import Auditing, Closed, Committing, Endpoint, Flipping, Terms
+from chain_types.records import Auditing, Closed, Committing, Endpoint, Flipping, Sla, Terms
 from chain_types.words import Call
 from datdot_node import Chain
 from datdot_node.node import Mode, Node
@@ -227,7 +227,14 @@ class HosterWorker(Worker):
 
     async def work(self, client: ChainClient, task_status: trio.TaskStatus[None]) -> None:
         assert self.library is not None
-        hoster = faulty_hoster(self.library, self.key, self.fault, clock_ms=self.clock_ms)
+        other = self.world.hosters[0]
+        hoster = faulty_hoster(
+            self.library,
+            self.key,
+            self.fault,
+            clock_ms=self.clock_ms,
+            upstream=[partial(self.world.dial, other.endpoint.host, other.endpoint.port)],
+        )
         place = (self.endpoint.host, self.endpoint.port)
         async with trio.open_nursery() as sessions:
 
@@ -307,7 +314,7 @@ class World:
         done = await self.client.submit(call, account)
         assert done.error is None, f"{call.name}: {done.error}"
 
-    async def hire(self, hosters: int = 1) -> None:
+    async def hire(self, hosters: int = 1, sla: Sla | None = None) -> None:
         """Start and register everybody, and open the hostings; the hosters accept by themselves."""
         async with trio.open_nursery() as nursery:
             for worker in [*self.attestors, *self.hosters[:hosters]]:
@@ -338,7 +345,7 @@ class World:
                     feed=feed.key,
                     hoster=hoster.account.public,
                     escrow=1_000 * UNIT,
-                    terms=Terms(HOSTER_REWARD, ATTESTOR_REWARD, CHUNKS, None),
+                    terms=Terms(HOSTER_REWARD, ATTESTOR_REWARD, CHUNKS, sla),
                 )
                 nursery.start_soon(self.submit, offer, self.sponsor)
 
