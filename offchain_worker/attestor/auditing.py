@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import trio
 
 from chain_types.calls import SubmitReport
 from chain_types.records import Flip, Role
-from chain_types.report import Outcome, Served
+from chain_types.report import Failure, Observed, Outcome, Served
 from offchain_worker.attestor.context import report_context
 from offchain_worker.attestor.decisions import Progress
 from offchain_worker.attestor.membership import Membership
@@ -22,6 +23,10 @@ from offchain_worker.hypercore.errors import Unreachable
 
 class ActiveMember:
     """This member once R is fixed and it is active.
+
+    Attributes:
+        hoster: IP address and port of the hoster, as the chain had them last; None: it has none.
+        over: set once nothing is audited any more in this challenge.
 
     Args:
         member: ours.
@@ -40,7 +45,8 @@ class ActiveMember:
         self._context = report_context(
             member.challenge, flip, member.tools.account.public, member.place
         )
-        self._hoster: tuple[str, int] | None = None
+        self.hoster: tuple[str, int] | None = None
+        self.over = trio.Event()
 
     @classmethod
     async def load(cls, member: Membership, flip: Flip) -> ActiveMember:
@@ -60,9 +66,10 @@ class ActiveMember:
             OperationError: the store cannot be used.
         """
         work = await trio.to_thread.run_sync(self._member.tools.store.load, self._flip.topic)
-        if work.outcome is not None:
-            return Progress.DONE
-        return Progress.NOT_STARTED if work.missed is None else Progress.IMPOSSIBLE
+        if work.outcome is None and work.missed is None:
+            return Progress.NOT_STARTED
+        self.over.set()
+        return Progress.IMPOSSIBLE if work.outcome is None else Progress.DONE
 
     async def observe(self, head: Head) -> None:
         """Read where the hoster is.
@@ -73,7 +80,7 @@ class ActiveMember:
         member, hoster = self._member, self._member.challenge.hoster
         found = await member.tools.client.endpoints(Role.HOSTER, [hoster], at=head.hash)
         if hoster in found:
-            self._hoster = (found[hoster].host, found[hoster].port)
+            self.hoster = (found[hoster].host, found[hoster].port)
 
     @property
     def moment_ms(self) -> int | None:
@@ -120,10 +127,10 @@ class ActiveMember:
         async def dial() -> trio.abc.Stream:
             # Logged only now: before, the moment is a secret.
             self._log.info("audit.opened", moment_ms=plan.moment, windowed=habit.windowed)
-            if self._hoster is None:
+            if self.hoster is None:
                 raise OSError("the hoster has no endpoint on chain")
             try:
-                return await tools.dial(*self._hoster)
+                return await tools.dial(*self.hoster)
             except ValueError as error:
                 raise Unreachable(f"the hoster's endpoint cannot be used: {error}") from error
 
@@ -131,6 +138,8 @@ class ActiveMember:
             result = await audit(plan, dial, clock_ms=tools.clock_ms, choices=random.SystemRandom())
         except MomentMissed as error:
             return await self._miss(str(error))
+        finally:
+            self.over.set()
         await trio.to_thread.run_sync(tools.store.save_outcome, self._flip.topic, result.outcome)
         self._log.info(
             "audit.finished",
@@ -177,7 +186,7 @@ class ActiveMember:
             audit_key=secrets.audit_keypair,
             topic=topic,
             account=member.tools.account.public,
-            outcome=work.outcome,
+            outcome=_with_observed(work.outcome, work.observed),
             peers=[peer for peer in measured.peers if peer.index != member.place],
         )
         try:
@@ -196,6 +205,13 @@ class ActiveMember:
         if self._secrets is None:
             raise RuntimeError("without secrets there is nothing to audit or report")
         return self._secrets
+
+
+def _with_observed(outcome: Outcome, observed: Observed | None) -> Outcome:
+    """The outcome with the figures of the observed session, if it has figures at all."""
+    if isinstance(outcome, Failure):
+        return outcome
+    return replace(outcome, metrics=replace(outcome.metrics, observed=observed))
 
 
 def _outcome_name(outcome: Outcome) -> str:

@@ -42,6 +42,8 @@ class Decision(Enum):
     """Commit to the fallback on the chain."""
     AUDIT = auto()
     """Wait for the moment, then audit."""
+    OBSERVE = auto()
+    """Observe the hoster's readers at another moment, once it is clear that there is an audit."""
     GIVE_UP_AUDIT = auto()
     """The moment has passed, or the secrets are not ours: never claim what was not seen."""
     REPORT = auto()
@@ -96,6 +98,7 @@ class Memory:
     report: Progress = Progress.NOT_STARTED
     close: Progress = Progress.NOT_STARTED
     frauds: dict[bytes, Progress] = field(default_factory=dict)
+    observation: Progress = Progress.NOT_STARTED
 
 
 def decide(view: View, memory: Memory, now_ms: int) -> Decision:
@@ -128,8 +131,13 @@ def next_fraud(view: View, memory: Memory) -> bytes | None:
 
 
 def _before_the_report(view: View, memory: Memory, now_ms: int) -> Decision:
-    if not view.active or memory.audit is not Progress.NOT_STARTED:
+    if not view.active:
         return Decision.WAIT
+    if memory.audit is not Progress.NOT_STARTED:
+        # Without a report, its figures would go nowhere.
+        reports = memory.audit in (Progress.RUNNING, Progress.DONE)
+        observes = reports and memory.observation is Progress.NOT_STARTED
+        return Decision.OBSERVE if observes else Decision.WAIT
     missed = view.moment_ms is None or now_ms > view.moment_ms + view.clock_tolerance_ms
     return Decision.GIVE_UP_AUDIT if missed or not view.secrets_match else Decision.AUDIT
 

@@ -39,6 +39,7 @@ from offchain_worker.attestor.fallback import Commitment
 from offchain_worker.attestor.flipping import Coinflip
 from offchain_worker.attestor.frauds import Frauds, evidence_in_journal
 from offchain_worker.attestor.membership import Membership
+from offchain_worker.attestor.observing import observe_readers
 from offchain_worker.attestor.tools import Tools
 from offchain_worker.chain.errors import ChainError
 from offchain_worker.chain.heads import Head
@@ -221,6 +222,9 @@ class _Follower:
                 case Decision.AUDIT:
                     memory.audit = Progress.RUNNING
                     start(self._audit)
+                case Decision.OBSERVE:
+                    memory.observation = Progress.RUNNING
+                    start(self._observe_readers)
                 case Decision.GIVE_UP_AUDIT:
                     memory.audit = Progress.RUNNING
                     start(self._give_up_audit)
@@ -245,6 +249,9 @@ class _Follower:
 
     async def _audit(self) -> None:
         self._memory.audit = await self._known_active.audit()
+
+    async def _observe_readers(self) -> None:
+        self._memory.observation = await observe_readers(self._member, self._known_active)
 
     async def _give_up_audit(self) -> None:
         self._memory.audit = await self._known_active.give_up()

@@ -16,17 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from chain_types.report import MAX_PEERS, OUTCOME, Outcome, PeerMetrics
+from chain_types.report import MAX_PEERS, OUTCOME, Observed, Outcome, PeerMetrics
 from chain_types.scale import Codec, DecodeError, Limit, codec_of
 from offchain_worker.errors import OperationError
 
 _PEERS: Codec[tuple[PeerMetrics, ...]] = codec_of(
     Annotated[tuple[PeerMetrics, ...], Limit(MAX_PEERS)]
 )
+_OBSERVED: Codec[Observed] = codec_of(Observed)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS work (
     topic BLOB PRIMARY KEY, peers BLOB, outcome BLOB, missed TEXT
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS observed (topic BLOB PRIMARY KEY, figures BLOB) WITHOUT ROWID;
 """
 
 
@@ -38,11 +40,13 @@ class Work:
         peers: figures of fellow attestors, empty without a coinflip.
         outcome: of the audit; None before it.
         missed: why there is no audit, None when there is or may be one.
+        observed: figures of the observed session; None without one.
     """
 
     peers: tuple[PeerMetrics, ...] = ()
     outcome: Outcome | None = None
     missed: str | None = None
+    observed: Observed | None = None
 
 
 class WorkStore:
@@ -86,14 +90,16 @@ class WorkStore:
             row = connection.execute(
                 "SELECT peers, outcome, missed FROM work WHERE topic = ?", (topic,)
             ).fetchone()
-        if row is None:
-            return Work()
-        peers, outcome, missed = row
+            figures = connection.execute(
+                "SELECT figures FROM observed WHERE topic = ?", (topic,)
+            ).fetchone()
+        peers, outcome, missed = row or (None, None, None)
         try:
             return Work(
                 peers=() if peers is None else _PEERS.decode(peers),
                 outcome=None if outcome is None else OUTCOME.decode(outcome),
                 missed=missed,
+                observed=None if figures is None else _OBSERVED.decode(figures[0]),
             )
         except DecodeError as error:
             raise OperationError(f"The attestor's store is damaged: {error}.") from error
@@ -109,6 +115,14 @@ class WorkStore:
     def save_missed(self, topic: bytes, reason: str) -> None:
         """Note down that there will be no audit, and why."""
         self._set(topic, "missed", reason)
+
+    def save_observed(self, topic: bytes, observed: Observed) -> None:
+        """Keep the figures of the observed session."""
+        with self._used() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO observed (topic, figures) VALUES (?, ?)",
+                (topic, _OBSERVED.encode(observed)),
+            )
 
     def _set(self, topic: bytes, column: str, value: bytes | str) -> None:
         # `column` is one of three names above, never input.

@@ -200,6 +200,11 @@ def challenge_lines(summary: dict[str, Any]) -> list[str]:
                 f"{report['proved_chunks']} proved, {report['bytes']} bytes"
             )
         lines.append(f"  {report['attestor']} at {report['moment_ms']}: {text}")
+        if report["metrics"] is not None and (observed := report["metrics"]["observed"]):
+            lines.append(
+                f"    readers get {int(observed['throughput']) / 1e6:.1f} MB/s, "
+                f"{observed['latency_p50_us'] / 1e3:.1f} ms, over {observed['chunks']} chunks"
+            )
     lines.extend(f"  paid {amount} to {address}" for address, amount in summary["paid"].items())
     lines.extend(
         f"  {address} was absent and paid {fee}"
