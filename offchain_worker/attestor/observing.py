@@ -25,6 +25,8 @@ from offchain_worker.swarm.observed_session import Observation, ObservationPlan,
 LONGEST_MS = 120_000
 SHARE_OF_WINDOW = 6
 """A session takes at most so long, and at most that part of the window."""
+LISTENING = 0.7
+"""The part of a session in which it waits for others' requests."""
 GUARD_MS = 300
 """Between the observed session and the audit's moment, or END."""
 MAX_HOSTINGS = 1_000
@@ -144,7 +146,7 @@ async def _plan(
         fork=challenge.fork,
         length=challenge.length,
         others=others,
-        listen_s=length_ms / 2_000,
+        listen_s=LISTENING * length_ms / 1_000,
         until=started + length_ms / 1_000,
         timeout_s=challenge.timing.chunk_timeout_ms / 1_000,
     )

@@ -9,25 +9,81 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from offchain_worker.cli.common import parse_key, run_command
+from offchain_worker.cli.common import (
+    LogOption,
+    StdinOption,
+    parse_key,
+    run_command,
+    run_service,
+)
 from offchain_worker.errors import OperationError, UsageError
+from offchain_worker.service.logs import LogFormat
 
 
 def run(
     key: Annotated[str, typer.Argument(help="The feed's key, in hex.")],
     peer: Annotated[str, typer.Option("--from", help="IP:PORT of a peer that serves it.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write; - prints.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The file to write; - prints. --watch can do without one."
+        ),
+    ] = None,
     chunks: Annotated[
         str | None, typer.Option(help="Which chunks, as FIRST-LAST; left out, all.")
     ] = None,
     peer_key: Annotated[
         str | None, typer.Option(help="The peer's Noise key, in hex; another one is refused.")
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Stay: follow the feed as it grows, and serve others what is here."
+        ),
+    ] = False,
+    listen: Annotated[
+        str | None, typer.Option(help="With --watch: IP:PORT where other peers may call.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, help="With --watch: chunks a second at most.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="With --watch: at the end, read all of it again.")
+    ] = False,
+    log: LogOption = LogFormat.TEXT,
+    until_stdin_closes: StdinOption = False,
 ) -> None:
     """Fetch a feed, or a range of its chunks, and verify every chunk against its author's key.
 
+    With --watch it goes on until Ctrl-C, and finds further peers of the feed by itself.
+
     Example: `datdot get KEY --from 127.0.0.1:4001 --output film.mp4`
     """
+    from offchain_worker.service.config import parse_address
+
+    if watch:
+        from offchain_worker.service.reader import ReaderSettings, serve_reader
+
+        if chunks is not None or (again and output is not None):
+            raise UsageError("--watch reads whole feeds, and --again goes without --output.")
+        settings = ReaderSettings(
+            feed_key=parse_key(key, "a feed's key"),
+            peer=parse_address(peer),
+            peer_key=None if peer_key is None else parse_key(peer_key, "a Noise key"),
+            listen=None if listen is None else parse_address(listen),
+            output=output,
+            rate=rate,
+            again=again,
+        )
+        run_service(lambda: serve_reader(settings), log=log, until_stdin_closes=until_stdin_closes)
+    if listen is not None or rate is not None or again:
+        raise UsageError("--listen, --rate and --again need --watch.")
+    if output is None:
+        raise UsageError("Say with --output which file to write; - prints.")
+    _fetch(key, peer, output, chunks, peer_key)
+
+
+def _fetch(key: str, peer: str, output: Path, chunks: str | None, peer_key: str | None) -> None:
     from offchain_worker.audit.fetch import fetch
     from offchain_worker.hypercore.errors import HypercoreError
     from offchain_worker.service.config import parse_address

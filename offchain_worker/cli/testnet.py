@@ -26,6 +26,7 @@ def run(
     ] = None,
     attestors: Annotated[int | None, typer.Option(help="How many attestors (5).")] = None,
     hosters: Annotated[int | None, typer.Option(help="How many hosters (2).")] = None,
+    readers: Annotated[int | None, typer.Option(help="How many readers make traffic (2).")] = None,
     block_ms: Annotated[int | None, typer.Option(help="Time between blocks (500).")] = None,
     port: Annotated[
         int,
@@ -45,7 +46,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Run a chain, an author, hosters and attestors as processes; challenge after challenge.
+    """Run a chain, hosters, attestors and readers as processes; challenge after challenge.
 
     Example: `datdot testnet --once --feed photos/`
     """
@@ -59,6 +60,7 @@ def run(
         feed=feed,
         attestors=attestors,
         hosters=hosters,
+        readers=readers,
         block_ms=block_ms,
         port=port,
         directory=directory,

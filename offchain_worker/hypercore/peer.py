@@ -40,6 +40,10 @@ def _ignore(_index: int, _at: float) -> None:
     return
 
 
+def _nothing() -> None:
+    return
+
+
 @dataclass(frozen=True)
 class PeerEvents:
     """What a peer's owner wants to know.
@@ -49,10 +53,12 @@ class PeerEvents:
             request came in, in seconds of `trio.current_time`.
         answered: called with the number of a block that has been queued for the other side, and
             when.
+        announced: called when the other side has said more about what it has.
     """
 
     requested: Callable[[int, float], None] = _ignore
     answered: Callable[[int, float], None] = _ignore
+    announced: Callable[[], None] = _nothing
 
 
 class Peer:
@@ -155,6 +161,8 @@ class _PeerSession(FeedSession):
         except ProtocolViolation as error:
             self.connection.close(error)
             raise
+        if incoming.type in (m.Type.RANGE, m.Type.BITFIELD):
+            self._peer_events.announced()
         self._share_head()
 
     def _share_head(self) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import operator
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -89,7 +89,7 @@ class FeedSwarm:
         choices: random.Random,
         timeouts: Timeouts,
         max_told: int,
-        events: Callable[[str], PeerEvents],
+        events: Callable[[Connection], PeerEvents],
     ) -> None:
         """Made by `open_feed_swarm` only."""
         self.feed = feed
@@ -144,7 +144,10 @@ class FeedSwarm:
             async with (
                 opened as connection,
                 accept_feed(
-                    connection, self.feed, timeouts=self._timeouts, events=self._events(host)
+                    connection,
+                    self.feed,
+                    timeouts=self._timeouts,
+                    events=self._events_of(connection),
                 ) as peer,
             ):
                 self.counters["called"] += 1
@@ -160,7 +163,7 @@ class FeedSwarm:
         Raises:
             NoData: nobody gave it in `timeout` seconds.
         """
-        tried: set[Member] = set()
+        tried: dict[Member, bool] = {}
         with trio.move_on_after(timeout):
             while True:
                 changed = self._changed
@@ -168,27 +171,28 @@ class FeedSwarm:
                 if member is None:
                     await changed.wait()
                     continue
+                # One that did not have it is asked again once it announces it.
+                tried[member] = member.peer.announces(index)
                 member.busy += 1
                 try:
                     return await member.peer.get(index)
                 except HypercoreError as error:
-                    tried.add(member)
                     self._failed(member.host, error)
                 finally:
                     member.busy -= 1
         raise NoData(f"nobody gave block {index} in {timeout:g} s")
 
-    def _choose(self, index: int, tried: set[Member]) -> Member | None:
-        left = [
-            member for member in self.members if member not in tried and member.peer.error is None
+    def _choose(self, index: int, tried: Mapping[Member, bool]) -> Member | None:
+        there = [member for member in self.members if member.peer.error is None]
+        found = [
+            member for member in there if member.peer.announces(index) and not tried.get(member)
         ]
-        sure = [member for member in left if member.peer.announces(index)]
-        if not sure:
-            # Who was joined by the owner is asked all the same: a sparse hoster says what it has
-            # only when it is asked.
-            sure = [member for member in left if member.endpoint is not None]
-        self._choices.shuffle(sure)
-        return min(sure, key=lambda member: member.busy, default=None)
+        if not found:
+            # Who was joined is asked all the same: a sparse hoster says what it has only when it
+            # is asked.
+            found = [one for one in there if one.endpoint is not None and one not in tried]
+        self._choices.shuffle(found)
+        return min(found, key=lambda member: member.busy, default=None)
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -213,7 +217,10 @@ class FeedSwarm:
             async with (
                 opened as connection,
                 join_feed(
-                    connection, self.feed, timeouts=self._timeouts, events=self._events(host)
+                    connection,
+                    self.feed,
+                    timeouts=self._timeouts,
+                    events=self._events_of(connection),
                 ) as peer,
             ):
                 joined = True
@@ -253,6 +260,9 @@ class FeedSwarm:
             self.members.discard(member)
             self._listening.forget(member)
             self._notify()
+
+    def _events_of(self, connection: Connection) -> PeerEvents:
+        return replace(self._events(connection), announced=self._notify)
 
     def _notify(self) -> None:
         self._changed.set()
@@ -341,7 +351,7 @@ async def open_feed_swarm(
     choices: random.Random | None = None,
     timeouts: Timeouts | None = None,
     max_told: int = MAX_TOLD,
-    events: Callable[[str], PeerEvents] = lambda _host: PeerEvents(),
+    events: Callable[[Connection], PeerEvents] = lambda _connection: PeerEvents(),
 ) -> AsyncIterator[FeedSwarm]:
     """Hold a swarm for the body; at the end, however it comes, all connections are closed.
 
@@ -354,7 +364,7 @@ async def open_feed_swarm(
         choices: for what is chosen at random.
         timeouts: of each step.
         max_told: connections at a time to peers that others told of.
-        events: called with the address of each peer; what its owner wants to know of it.
+        events: called with the connection to each peer; what its owner wants to know of it.
     """
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:

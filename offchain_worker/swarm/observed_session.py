@@ -18,6 +18,7 @@ import trio
 
 from chain_types.records import Endpoint
 from chain_types.report import Observed
+from offchain_worker.hypercore.connection import Connection
 from offchain_worker.hypercore.errors import NoData, NotHosted
 from offchain_worker.hypercore.peer import Peer, PeerEvents
 from offchain_worker.hypercore.reader import Timeouts
@@ -35,7 +36,7 @@ from offchain_worker.swarm.patterns import (
 RUNS = 2
 RUN_BLOCKS = 12
 """What is held from the start: so many runs of so many blocks, anywhere in the feed."""
-LEAD_BLOCKS = 4
+LEAD_BLOCKS = 2
 AHEAD_BLOCKS = 16
 """For each peer that announces what it reads: so many blocks, so far ahead of it."""
 MAX_HELD = 128
@@ -108,8 +109,9 @@ async def observe(plan: ObservationPlan, dial: Dial, choices: random.Random) -> 
     """
     logs: list[RequestLog] = []
 
-    def record(_host: str) -> PeerEvents:
-        log = RequestLog()
+    def record(connection: Connection) -> PeerEvents:
+        # A handshake goes to the peer and back twice, and takes some time of its own.
+        log = RequestLog(connection.handshake_s / 2)
         logs.append(log)
         return PeerEvents(requested=log.requested, answered=log.answered)
 
@@ -134,7 +136,7 @@ async def observe(plan: ObservationPlan, dial: Dial, choices: random.Random) -> 
             with trio.move_on_at(listen_until):
                 await _attract(plan, swarm, hoster, choices)
             peers = len(swarm.members - {hoster})
-            found = (log.pattern(feed.held) for log in logs)
+            found = (log.pattern(feed.held, head.length) for log in logs)
             pattern = most_common([one for one in found if one is not None], choices)
             if pattern is None:
                 model = draw_model(choices)
@@ -151,11 +153,13 @@ async def _attract(
 ) -> None:
     """Hold what others may want, and be there for them until cancelled."""
     length = hoster.peer.reader.head.length
+    # Of a short feed not all is held: what is read later must be left.
+    run, most = max(1, min(RUN_BLOCKS, length // 8)), min(MAX_HELD, length // 2)
     for endpoint in choices.sample(list(plan.others), min(MAX_OTHERS, len(plan.others))):
         swarm.visit(endpoint)
     for _ in range(RUNS):
         start = choices.randrange(length)
-        await _hold(hoster.peer, range(start, min(start + RUN_BLOCKS, length)))
+        await _hold(hoster.peer, range(start, min(start + run, length)))
     ahead: dict[Member, int] = {hoster: length}
     while True:
         for member in swarm.members:
@@ -164,7 +168,7 @@ async def _attract(
             if 0 < newest < length and newest >= ahead.get(member, 0) - LEAD_BLOCKS:
                 start = newest + LEAD_BLOCKS
                 ahead[member] = start + AHEAD_BLOCKS
-                if len(hoster.peer.feed.held) < MAX_HELD:
+                if len(hoster.peer.feed.held) < most:
                     await _hold(hoster.peer, range(start, min(start + AHEAD_BLOCKS, length)))
                     break
         await trio.sleep(LOOK_S)

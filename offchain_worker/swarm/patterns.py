@@ -1,7 +1,7 @@
 """What readers ask for, as patterns: recorded, compared, and made up (challenge.md §3.3).
 
 A *run* is a row of requests that go on where the one before was; a reader who asks several peers
-in turn leaves gaps, so a step of a few blocks goes on. A pattern is how long runs are, in which
+in turn leaves gaps, so a step over some blocks goes on. A pattern is how long runs are, in which
 order a reader goes, and how many requests it has open at a time. All of it is rounded to powers
 of two, so that patterns of several readers can be the same.
 
@@ -21,8 +21,10 @@ MAX_REQUESTS = 4_096
 """Requests of one peer that are remembered, the latest."""
 MIN_REQUESTS = 3
 """With fewer there is no pattern."""
-MAX_STEP = 4
-"""A request at most so many blocks further goes on with a run."""
+MAX_STEP = 16
+SHARE_OF_FEED = 32
+"""A request goes on with a run if it is at most `MAX_STEP` blocks further, and at most that part of
+the feed, so that somebody who reads here and there seldom seems to."""
 WHOLE = 1 << 16
 """The length of a run that goes on to the feed's end."""
 MAX_WINDOW = 48
@@ -108,17 +110,19 @@ class RequestLog:
         if index in self._open:
             self._open[index] = at
 
-    def pattern(self, offered: Container[int]) -> RequestPattern | None:
+    def pattern(self, offered: Container[int], length: int) -> RequestPattern | None:
         """The pattern of the requests; None: there are too few.
 
         Args:
             offered: blocks that the peer could ask for. A run that ends where they end, as the
                 last one, which goes on, shows only how long it is at least: where most runs of a
                 reader that goes on in order are such, it reads to the feed's end.
+            length: blocks of the feed.
         """
         if len(self._requests) < MIN_REQUESTS:
             return None
-        runs = _runs(self._requests)
+        longest = max(1, min(MAX_STEP, length // SHARE_OF_FEED))
+        runs = _runs(self._requests, longest)
         starts = [first for first, _ in runs]
         onwards = sum(one < two for one, two in pairwise(starts))
         # At random, every other run begins further on than the one before.
@@ -127,27 +131,27 @@ class RequestLog:
             first < last
             and (
                 (first, last) == runs[-1]
-                or not any(last + step in offered for step in range(1, MAX_STEP + 1))
+                or not any(last + step in offered for step in range(1, longest + 1))
             )
             for first, last in runs
         )
         if order is Order.ASCENDING and 2 * unfinished > len(runs):
-            length = WHOLE
+            run = WHOLE
         else:
             lengths = sorted(last - first + 1 for first, last in runs)
-            length = _power_of_two(lengths[len(lengths) // 2])
-        return RequestPattern(order, length, _window(self._window))
+            run = _power_of_two(lengths[len(lengths) // 2])
+        return RequestPattern(order, run, _window(self._window))
 
 
-def _runs(indices: Iterable[int]) -> list[tuple[int, int]]:
+def _runs(indices: Iterable[int], longest: int) -> list[tuple[int, int]]:
     """Requests in their order as runs (first, last).
 
-    With several requests open, they may come a little out of order: a step back of a few blocks
-    belongs to the run as well.
+    With several requests open, they may come a little out of order: a step of `longest` blocks
+    back belongs to the run as well.
     """
     runs: list[tuple[int, int]] = []
     for index in indices:
-        if runs and -MAX_STEP <= index - runs[-1][1] <= MAX_STEP:
+        if runs and -longest <= index - runs[-1][1] <= longest:
             first, last = runs[-1]
             runs[-1] = min(first, index), max(last, index)
         else:

@@ -6,7 +6,7 @@ author/                 the feed's key and its store
 hoster-1/ …             hoster.toml, keys, store, state
 attestor-1/ …           attestor.toml, keys, state
 sponsor/account.json
-logs/                   one file a process
+logs/                   one file a process, those of readers among them
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ HOST = "127.0.0.1"
 MAX_PROVIDERS = 64
 SESSION_MIB = 16
 """All attestors and hosters share one machine, and a window lasts 15 s."""
+MAX_READERS = 16
 
 
 class Choices(msgspec.Struct, frozen=True):
@@ -43,6 +44,7 @@ class Choices(msgspec.Struct, frozen=True):
     hosters: int
     block_ms: int
     ports: list[int]
+    readers: int = 0
 
 
 class Layout:
@@ -107,6 +109,12 @@ class Layout:
         """The attestors' folders."""
         return [self.root / f"attestor-{n}" for n in range(1, self.choices.attestors + 1)]
 
+    @property
+    def readers(self) -> dict[str, int]:
+        """The readers by name, each with the port on which it listens."""
+        ports = self.choices.ports[2 + self.choices.hosters + self.choices.attestors :]
+        return {f"reader-{n}": port for n, port in enumerate(ports, 1)}
+
     def port_of(self, folder: Path) -> int:
         """The port on which a hoster or attestor listens."""
         return self.choices.ports[2 + (self.hosters + self.attestors).index(folder)]
@@ -118,7 +126,13 @@ class Layout:
 
 
 def open_layout(
-    root: Path, *, attestors: int | None, hosters: int | None, block_ms: int | None, port: int
+    root: Path,
+    *,
+    attestors: int | None,
+    hosters: int | None,
+    block_ms: int | None,
+    port: int,
+    readers: int | None = None,
 ) -> Layout:
     """Read a testnet's folder, or make one: keys, ports and configuration files.
 
@@ -129,6 +143,7 @@ def open_layout(
         block_ms: the block time; 500 when left out.
         port: of the chain's JSON-RPC, the other processes take the ports after it; 0 lets the
             system choose all of them.
+        readers: how many; 2 when left out.
 
     Raises:
         UsageError: the numbers are out of range or differ from those the folder was made with,
@@ -141,6 +156,7 @@ def open_layout(
             ("--attestors", attestors, layout.choices.attestors),
             ("--hosters", hosters, layout.choices.hosters),
             ("--block-ms", block_ms, layout.choices.block_ms),
+            ("--readers", readers, layout.choices.readers),
         ):
             if asked is not None and asked != made:
                 raise UsageError(
@@ -151,14 +167,17 @@ def open_layout(
     attestors = 5 if attestors is None else attestors
     hosters = 2 if hosters is None else hosters
     block_ms = 500 if block_ms is None else block_ms
+    readers = 2 if readers is None else readers
     if not 4 <= attestors <= 32:
         raise UsageError(f"--attestors must be from 4 to 32, not {attestors}.")
     if not 1 <= hosters <= MAX_PROVIDERS:
         raise UsageError(f"--hosters must be from 1 to {MAX_PROVIDERS}, not {hosters}.")
     if not 200 <= block_ms <= 6000:
         raise UsageError(f"--block-ms must be from 200 to 6000, not {block_ms}.")
-    ports = _choose_ports(port, 2 + hosters + attestors)
-    layout = Layout(root, Choices(attestors, hosters, block_ms, ports))
+    if not 0 <= readers <= MAX_READERS:
+        raise UsageError(f"--readers must be from 0 to {MAX_READERS}, not {readers}.")
+    ports = _choose_ports(port, 2 + hosters + attestors + readers)
+    layout = Layout(root, Choices(attestors, hosters, block_ms, ports, readers))
     try:
         root.mkdir(parents=True, exist_ok=True)
         _make(layout)

@@ -29,6 +29,15 @@ class AuditState:
     windowed: bool | None = None
     outcome: str | None = None
     receipt_chunks: int | None = None
+    observed: str | None = None
+
+
+@dataclass
+class ReaderState:
+    """A reader, as its log tells it: chunks read so far, and peers that it is connected to."""
+
+    chunks: int = 0
+    peers: int = 0
 
 
 @dataclass
@@ -131,6 +140,7 @@ class Network:
     balances: dict[str, int] = field(default_factory=dict)
     before: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    readers: dict[str, ReaderState] = field(default_factory=dict)
 
     def hear(self, process: str, entry: Mapping[str, Any]) -> str | None:
         """Take in one line of a process's log; returns what a person should read, if anything."""
@@ -141,6 +151,9 @@ class Network:
         if event == "coinflip.evidence" and challenge is not None:
             offender = list(challenge.attestors)[entry["offender"]]
             return f"challenge {challenge.id}: {process} holds evidence against {offender}"
+        if event == "reader.status":
+            self.readers[process] = ReaderState(entry["chunks"], entry["peers"])
+            return None
         if entry.get("level") in {"warning", "error"}:
             return f"{process}: {_sentence(entry)}"
         if challenge is None or process not in challenge.attestors:
@@ -168,6 +181,14 @@ class Network:
                 f", receipt over {audit.receipt_chunks} chunks" if audit.receipt_chunks else ""
             )
             return f"{label}: {audit.outcome}{receipt}"
+        if event == "observe.finished":
+            audit.observed = f"{entry['latency_p50_us'] / 1e3:.1f} ms"
+            seen = (
+                f"{entry['requests']} requests of readers"
+                if entry["source"] == "readers"
+                else f"nobody, so a model: {entry['source']}"
+            )
+            return f"{label} observed {seen}; {entry['pattern']}: {audit.observed}"
         return None
 
 

@@ -30,7 +30,7 @@ class Options:
         once: stop after one settled challenge of each hosting.
         json: print one JSON object on standard output; all else goes to standard error.
         feed: what to host; None: noise.
-        attestors, hosters, block_ms: None: as the folder was made, or the defaults.
+        attestors, hosters, readers, block_ms: None: as the folder was made, or the defaults.
         port: of the chain; 0 takes free ones.
         directory: kept; None: a temporary one.
         adversaries: `FAULT` or `NAME=FAULT`.
@@ -42,6 +42,7 @@ class Options:
     feed: Path | None
     attestors: int | None
     hosters: int | None
+    readers: int | None
     block_ms: int | None
     port: int
     directory: Path | None
@@ -68,6 +69,7 @@ async def run_testnet(options: Options) -> int:
             root,
             attestors=options.attestors,
             hosters=options.hosters,
+            readers=options.readers,
             block_ms=options.block_ms,
             port=options.port,
         )

@@ -38,6 +38,8 @@ from offchain_worker.testnet.processes import Child, Processes, open_processes
 DEMO_BYTES = 64 * 1024 * 1024
 HOSTER_REWARD = 10 * UNIT
 ATTESTOR_REWARD = UNIT
+READER_RATE = 16
+"""Chunks a second that each reader reads: a megabyte, as a film has."""
 CHALLENGES_PAID = 1_000
 NODE_SECONDS = 30.0
 PIECE = 1024 * 1024
@@ -65,7 +67,7 @@ class Testnet:
 
     Attributes:
         layout: its folder.
-        processes: its children, by name: node, author, hoster-1 …, attestor-1 …
+        processes: its children, by name: node, author, hoster-1 …, attestor-1 …, reader-1 …
         client: a connection of its own to the chain.
         feed: what is hosted.
         network: what is known now, for views.
@@ -204,6 +206,19 @@ class Testnet:
     async def start_attestor(self, folder: Path, fault: str | None = None) -> Child:
         """Start an attestor's process again; `fault` is what it does wrong."""
         return await self.processes.start(folder.name, _attestor_arguments(folder, fault))
+
+    async def start_reader(self, name: str) -> Child:
+        """Start a reader: it reads the feed from one of the hosters, again and again."""
+        number = list(self.layout.readers).index(name)
+        hosters = self.layout.hosters
+        return await self.processes.start(
+            name,
+            [
+                *("get", self.feed.key.hex(), "--watch", "--again", "--rate", str(READER_RATE)),
+                *("--from", f"{HOST}:{self.layout.port_of(hosters[number % len(hosters)])}"),
+                *("--listen", f"{HOST}:{self.layout.readers[name]}", "--log", "json"),
+            ],
+        )
 
     # Watching.
 
@@ -390,6 +405,8 @@ async def open_testnet(
         testnet = Testnet(layout, processes, client, feed, network)
         for folder in layout.hosters:
             await testnet.start_hoster(folder, faults.get(folder.name))
+        for name in layout.readers:
+            await testnet.start_reader(name)
         await testnet.register_all()
         await testnet.open_hostings()
         await testnet.take_up()

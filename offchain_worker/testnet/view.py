@@ -57,16 +57,28 @@ class View:
 
     def _draw(self, network: Network) -> Group:
         title = Text(f"DatDot testnet, block {network.block}", style="bold")
-        return Group(title, self._challenges(network), self._balances(network), *self._lines)
+        return Group(
+            title,
+            self._challenges(network),
+            self._balances(network),
+            *(
+                f"{name} has read {reader.chunks} chunks, {reader.peers} peers"
+                for name, reader in network.readers.items()
+            ),
+            *self._lines,
+        )
 
     def _challenges(self, network: Network) -> Table:
-        table = Table("challenge", "hoster", "stage", "attestor", "coinflip", "audit", "paid")
+        table = Table(
+            *("challenge", "hoster", "stage", "attestor", "coinflip", "audit", "readers", "paid")
+        )
         for challenge in list(network.challenges.values())[-CHALLENGES:]:
             for place, (name, audit) in enumerate(challenge.attestors.items()):
                 first = (str(challenge.id), challenge.hoster, _stage(challenge))
                 left = first if place == 0 else ("", "", "")
                 paid = challenge.paid.get(name, 0)
-                table.add_row(*left, name, _flip(audit), _audit(audit), _money(paid))
+                observed = audit.observed or ""
+                table.add_row(*left, name, _flip(audit), _audit(audit), observed, _money(paid))
             table.add_section()
         return table
 

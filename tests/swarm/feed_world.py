@@ -76,7 +76,7 @@ class Street:
                 choices=random.Random(place.port),
                 timeouts=QUICK,
                 max_told=8,
-                events=lambda _host: PeerEvents(),
+                events=lambda _connection: PeerEvents(),
             )
             self.places[place.host, place.port] = swarm.welcome
             await swarm.join(origin.host, origin.port)

@@ -122,6 +122,29 @@ async def test_a_peer_that_fails_is_replaced_by_another(autojump_clock: object) 
         nursery.cancel_scope.cancel()
 
 
+async def test_who_has_a_block_only_later_is_asked_again(autojump_clock: object) -> None:
+    async with trio.open_nursery() as nursery:
+        street = Street(nursery)
+        feed = MemoryFeed(30)
+        missing = feed.blocks.pop(0)
+        street.host(feed, PLACE)
+        mine = SparseFeed(KEY, capacity=10_000)
+        async with open_feed_swarm(mine, street.dial_from(OBSERVER), timeouts=QUICK) as swarm:
+            await swarm.join(PLACE.host, PLACE.port)
+
+            async def give() -> None:
+                await trio.sleep(2)
+                feed.blocks[0] = missing
+                feed.changes.notify()
+
+            nursery.start_soon(give)
+            began = trio.current_time()
+            assert (await swarm.get(0, timeout=9)).data == block(0)
+            assert trio.current_time() - began == pytest.approx(2, abs=0.1)
+            assert swarm.counters["failed"] == 1
+        nursery.cancel_scope.cancel()
+
+
 async def test_nobody_left_is_said_so(autojump_clock: object) -> None:
     async with trio.open_nursery() as nursery:
         street = Street(nursery)

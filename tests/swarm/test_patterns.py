@@ -45,40 +45,44 @@ def log_of(indices: Iterable[int], window: int = 1) -> RequestLog:
 
 
 def test_too_few_requests_are_no_pattern() -> None:
-    assert log_of([]).pattern(range(100)) is None
-    assert log_of([7, 8]).pattern(range(100)) is None
-    assert log_of([7, 8, 9]).pattern(range(100)) is not None
+    assert log_of([]).pattern(range(100), 1000) is None
+    assert log_of([7, 8]).pattern(range(100), 1000) is None
+    assert log_of([7, 8, 9]).pattern(range(100), 1000) is not None
 
 
 def test_one_run_that_goes_on_is_a_reader_of_the_whole_feed() -> None:
-    assert log_of(range(10, 20)).pattern(range(10, 30)) == SEQUENTIAL
+    assert log_of(range(10, 20)).pattern(range(10, 30), 1000) == SEQUENTIAL
 
 
 def test_runs_cut_off_where_the_offer_ends_are_too() -> None:
     offered = {*range(10, 20), *range(100, 110)}
-    assert log_of([*range(12, 20), *range(100, 110)]).pattern(offered) == SEQUENTIAL
+    assert log_of([*range(12, 20), *range(100, 110)]).pattern(offered, 1000) == SEQUENTIAL
 
 
 def test_steps_over_what_others_gave_go_on_with_a_run() -> None:
-    assert log_of([10, 12, 13, 16, 19, 20]).pattern(range(100)) == SEQUENTIAL
+    assert log_of([10, 12, 13, 29, 34, 33, 40]).pattern(range(100), 1000) == SEQUENTIAL
+
+
+def test_in_a_short_feed_a_step_is_shorter() -> None:
+    assert log_of([10, 20, 30, 40]).pattern(range(64), 64) == RequestPattern(Order.ASCENDING, 1, 1)
 
 
 def test_seeks_between_runs_are_seen() -> None:
     indices = [*range(500, 517), *range(100, 116), *range(900, 917), *range(300, 316), 50]
-    pattern = log_of(indices, window=4).pattern(range(1000))
+    pattern = log_of(indices, window=4).pattern(range(1000), 1000)
     assert pattern == RequestPattern(Order.SCATTERED, 16, 4)
 
 
 def test_single_chunks_here_and_there_are_random_access() -> None:
     indices = [50, 900, 20, 700, 300, 10, 600, 5]
-    assert log_of(indices).pattern(range(1000)) == RequestPattern(Order.SCATTERED, 1, 1)
+    assert log_of(indices).pattern(range(1000), 1000) == RequestPattern(Order.SCATTERED, 1, 1)
 
 
 @pytest.mark.parametrize(
     ("window", "seen"), [(1, 1), (2, 2), (5, 4), (8, 8), (40, 32), (48, 48), (90, 48)]
 )
 def test_the_window_is_what_is_open_at_a_time(window: int, seen: int) -> None:
-    pattern = log_of(range(200), window).pattern(range(200))
+    pattern = log_of(range(200), window).pattern(range(200), 1000)
     assert pattern is not None
     assert pattern.window == seen
 
@@ -90,7 +94,7 @@ def test_an_answer_that_is_under_way_is_still_open() -> None:
         for index in range(4):
             log.requested(index, index * 0.02)
             log.answered(index, index * 0.02 + 0.001)
-    assert [log.pattern(range(9)) for log in (far, near)] == [
+    assert [log.pattern(range(9), 1000) for log in (far, near)] == [
         RequestPattern(Order.ASCENDING, WHOLE, 4),
         SEQUENTIAL,
     ]
@@ -103,7 +107,7 @@ def test_a_flood_of_requests_takes_no_memory() -> None:
         log.answered(index, index * 1e-6)
     assert len(log) == MAX_REQUESTS
     assert len(log._open) <= MAX_WINDOW
-    pattern = log.pattern(())
+    pattern = log.pattern((), 1000)
     assert pattern is not None
     assert pattern.window == MAX_WINDOW
 
@@ -146,7 +150,7 @@ def test_requests_are_distinct_inside_the_feed_and_not_held(
 @pytest.mark.parametrize("model", READER_MODELS, ids=lambda model: model.name)
 def test_a_model_is_recognised_by_its_requests(model: ReaderModel) -> None:
     found = list(requests_of(model.pattern, 100_000, 400, (), random.Random(5)))
-    assert log_of(found, model.pattern.window).pattern(range(100_000)) == model.pattern
+    assert log_of(found, model.pattern.window).pattern(range(100_000), 100_000) == model.pattern
 
 
 def test_a_pattern_says_what_it_is() -> None:
