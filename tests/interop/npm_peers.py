@@ -18,7 +18,7 @@ from typing import Any
 import trio
 
 NODE = Path(__file__).parent / "node"
-STEP_S = 60.0
+STEP_S = 30.0
 """Seconds that any step of a peer may take; a busy machine needs some, a right peer far fewer."""
 END_S = 10.0
 _LINE_BYTES = 64 * 1024

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import trio
@@ -15,6 +15,7 @@ from offchain_worker.hoster.replicate import DialPeer, Replication
 from offchain_worker.hoster.store import FeedStore, Library
 from offchain_worker.hypercore.manifest import feed_key, single_signer_manifest
 from offchain_worker.hypercore.reader import Block, Reader, Timeouts, open_reader
+from offchain_worker.hypercore.tree import TreeBuilder
 from offchain_worker.keys import KeyPair
 
 AUTHOR = KeyPair.from_seed(b"\x61" * 32)
@@ -108,3 +109,28 @@ async def cloned(folder: Path, key: bytes, port: int) -> Library:
     library = Library(folder)
     await Replication(library, key, [dialler(port)], timeouts=PATIENT).clone()
     return library
+
+
+@contextmanager
+def partial_library(
+    folder: Path, length: int, held: Iterable[int], size: int = 1024
+) -> Iterator[tuple[Library, FeedStore]]:
+    """A library that has only some blocks of a feed of ours, and all nodes of the tree."""
+    with Library(folder / "whole") as library:
+        whole = our_feed(library, length, size=size)
+        head = whole.head()
+    if head is None:
+        raise ValueError("a feed without blocks is whole")
+    with Library(folder / "part") as library:
+        part = library.create(whole.key, whole.manifest)
+        part.put_head(head)
+        builder = TreeBuilder()
+        nodes = [node for index in range(length) for node in builder.append(block(index, size))]
+        part.add([(index, block(index, size)) for index in held], nodes)
+        yield library, part
+
+
+def add_blocks(store: FeedStore, indices: Iterable[int], size: int = 1024) -> None:
+    """Let a hoster have more blocks, and tell those who are connected."""
+    store.add([(index, block(index, size)) for index in indices], [])
+    store.notify()

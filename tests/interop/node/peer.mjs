@@ -1,4 +1,5 @@
 // A stock peer that does what it is told: node peer.mjs [--version 11] [--seed HEX] [--trace]
+//   [--small-wants]
 // Lines of JSON on standard input are its commands (`obey` in peers.mjs); what happens to its cores
 // and streams it prints as events. Its cores have names; each is replicated on every stream.
 import { createHash } from 'node:crypto'
@@ -12,14 +13,14 @@ import {
 
 const BATCH_BLOCKS = 1024
 
-const chosen = options({ version: '11', seed: undefined, trace: false })
+const chosen = options({ version: '11', seed: undefined, trace: false, 'small-wants': false })
 const Hypercore = await hypercore(chosen.version)
+if (chosen['small-wants']) Hypercore.enable(Hypercore.SMALL_WANTS)
 const keys = keyPair(chosen.seed)
 const cores = new Map()
 const stores = new Map()
 const streams = new Set()
 const extensions = new Map()
-const downloads = new Map()
 
 const bytes = (hex) => (hex === undefined ? undefined : Buffer.from(hex, 'hex'))
 const hex = (buffer) => (buffer ? Buffer.from(buffer).toString('hex') : undefined)
@@ -202,15 +203,19 @@ obey({
   },
 
   async download({ core: name, ...range }) {
-    const download = core(name).core.download(range)
-    downloads.set(name, download)
-    await download.done()
+    await core(name).core.download(range).done()
     return state(core(name).core)
   },
 
-  /** Give up the core's last download. */
-  async undownload({ core: name }) {
-    downloads.get(name).destroy()
+  /** Another session of a core, under a name of its own; its reads are given up when it closes. */
+  async session({ core: name, session }) {
+    cores.set(session, { core: core(name).core.session(), ofStore: true })
+    await core(session).core.ready()
+  },
+
+  /** The block at a place in the feed, and the place in it. */
+  async seek({ core: name, bytes: position }) {
+    return { found: await core(name).core.seek(position) }
   },
 
   async update({ core: name, wait = true }) {
