@@ -50,7 +50,7 @@ fuzz: $(VENV)/installed
 		$(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 ## Figures of this machine; PARTS chooses among those that benchmarks/__main__.py lists.
-bench: $(VENV)/installed
+bench: $(VENV)/installed $(if $(PARTS),$(if $(filter transport,$(PARTS)),npm-peers),npm-peers)
 	$(BIN)/python -m benchmarks $(PARTS)
 
 ## The coinflip's TLA+ model, checked by TLC (needs java and mvn); MODEL_SECONDS bounds n = 4.

@@ -15,7 +15,7 @@ PARTS: dict[str, tuple[Callable[[], Iterator[Figure]], ...]] = {
     "chain": (chain.start, chain.blocks, chain.reports),
     "long-chain": (long_chain.day, long_chain.accounts),
     "coinflip": (coinflip.delays, coinflip.rounds, coinflip.floods, coinflip.strangers),
-    "transport": (transport.reading,),
+    "transport": (transport.reading, transport.auditing),
     "memory": (memory.resident,),
 }
 

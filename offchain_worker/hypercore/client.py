@@ -20,7 +20,7 @@ from offchain_worker.hypercore.tree import (
     Node,
     apply_upgrade,
     leaf_node,
-    parent,
+    node_index,
     tree_hash,
     verify_path,
 )
@@ -283,7 +283,7 @@ class ClientSession:
         head = self.head
         if head is None or not all(0 <= index < head.length for index in indices):
             raise ValueError(f"blocks {list(indices)} are not all below the verified length")
-        wanted = [(self._missing_levels(2 * index), self._new_id(), index) for index in indices]
+        wanted = [(self._missing_levels(index), self._new_id(), index) for index in indices]
         for levels, request_id, index in sorted(wanted, key=itemgetter(0)):
             self._blocks[request_id] = index
             self._cancels_before[request_id] = self._cancels
@@ -501,10 +501,10 @@ class ClientSession:
     def _late(self, request_id: int) -> list[Event]:
         return [AnsweredLate()] if request_id in self._cancelled else []
 
-    def _missing_levels(self, index: int) -> int:
-        """How many levels lie between a node and the first verified one above it."""
-        levels = 0
-        while index not in self._nodes:
-            index = parent(index)
-            levels += 1
-        return levels
+    def _missing_levels(self, block: int) -> int:
+        """How many levels lie between a block's leaf and the first verified node above it."""
+        nodes = self._nodes
+        level = 0
+        while node_index(level, block >> level) not in nodes:
+            level += 1
+        return level

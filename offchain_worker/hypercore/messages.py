@@ -95,18 +95,18 @@ def read_nodes(decoder: Decoder) -> tuple[Node, ...]:
     count = decoder.count(_NODE_BYTES)
     if count > MAX_PROOF_NODES:
         raise DecodeError(f"a proof of {count} nodes")
-    return tuple(_read_node(decoder) for _ in range(count))
-
-
-def _read_node(decoder: Decoder) -> Node:
-    """A tree node."""
-    start = decoder.offset
-    if decoder.end - start >= _COMMON_NODE.size:
-        index_form, index, size_form, size, hashed = _COMMON_NODE.unpack_from(decoder.data, start)
-        if index_form == 0xFD and size_form == 0xFE:
-            decoder.offset = start + _COMMON_NODE.size
-            return Node(index, size, hashed)
-    return Node(decoder.uint(), decoder.uint(), decoder.fixed(32))
+    nodes = []
+    data = decoder.data
+    for _ in range(count):
+        start = decoder.offset
+        if decoder.end - start >= _COMMON_NODE.size:
+            index_form, index, size_form, size, hashed = _COMMON_NODE.unpack_from(data, start)
+            if index_form == 0xFD and size_form == 0xFE:
+                decoder.offset = start + _COMMON_NODE.size
+                nodes.append(Node(index, size, hashed))
+                continue
+        nodes.append(Node(decoder.uint(), decoder.uint(), decoder.fixed(32)))
+    return tuple(nodes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ from offchain_worker.keys import KeyPair
 WINDOW = 48
 _STATES = (m.Type.SYNC, m.Type.DATA, m.Type.NO_DATA, m.Type.BITFIELD, m.Type.RANGE)
 """Messages upon which the stock client looks for what else it could ask for."""
+_ANSWERS = (BlockVerified, RequestFailed, AnsweredLate)
+"""What comes of an answer to a request, which was asked for."""
 EXTENSION_QUEUE = 64
 MAX_EXTENSION_BYTES = 64 * 1024
 UNASKED_BYTES = 8 * 1024 * 1024
@@ -400,7 +402,7 @@ class Reader:
             incoming.type, incoming.frame, incoming.offset, batched=incoming.batched
         )
         self._flush_now()
-        if not (events and isinstance(events[0], BlockVerified | RequestFailed | AnsweredLate)):
+        if not (events and isinstance(events[0], _ANSWERS)):
             self._unasked.take(UNASKED_MESSAGE_BYTES + len(incoming.frame), incoming.arrived)
         if incoming.type == m.Type.SYNC:
             self._changed.unpark_all()
@@ -416,15 +418,18 @@ class Reader:
         self._fail(error)
 
     def _on_event(self, event: Event, arrived: float) -> None:
+        # No pattern with places, for the reason given in `Connection._handle`.
         match event:
-            case BlockVerified(request_id, index, data, leaf):
-                request = self._requests.pop(request_id, None)
+            case BlockVerified():
+                request = self._requests.pop(event.request, None)
                 if request is not None and request.owner is not None:
-                    request.owner.put(Block(index, data, leaf, request.requested, arrived))
-            case RequestFailed(request_id, error):
-                request = self._requests.pop(request_id, None)
+                    request.owner.put(
+                        Block(event.index, event.data, event.leaf, request.requested, arrived)
+                    )
+            case RequestFailed():
+                request = self._requests.pop(event.request, None)
                 if request is not None and request.owner is not None:
-                    request.owner.put(error.of_block(request.index))
+                    request.owner.put(event.error.of_block(request.index))
             case ExtensionReceived(name, payload):
                 self._on_extension(ExtensionMessage(name, payload, arrived))
             case HeadVerified():
