@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import median
 
 from e2e_commands import succeed
 from e2e_network import (
@@ -78,26 +77,25 @@ def finished(network: Network, attestor: str, snapshot: Snapshot) -> dict[str, o
 
 
 async def test_the_slow_the_throttled_and_the_proxy_show_or_are_too_late(tmp_path: Path) -> None:
-    """On a busy machine they may be so slow that a chunk's time-out passes, too."""
-    faults = {"hoster-2": Fault.SLOW, "hoster-3": Fault.THROTTLE, "hoster-4": Fault.PROXY}
-    async with open_network(tmp_path, hosters=4, faults=faults, feed_bytes=MANY_BYTES) as network:
+    """On a busy machine they may be so slow that a chunk's time-out passes, too.
+
+    How honest hosters look beside them is in tests on a mock clock (`tests/audit/test_cheats.py`).
+    """
+    faults = {"hoster-1": Fault.SLOW, "hoster-2": Fault.THROTTLE, "hoster-3": Fault.PROXY}
+    async with open_network(tmp_path, hosters=3, faults=faults, feed_bytes=MANY_BYTES) as network:
         found = {}
-        for hoster in ("hoster-1", *faults):
+        for hoster, fault in faults.items():
             snapshot = await until(network, hoster, 0, closed)
-            late = {None} if hoster == "hoster-1" else {None, Reason.TIMEOUT}
-            assert set((await reasons(network, snapshot)).values()) <= late, hoster
-            found[hoster] = snapshot
+            assert set((await reasons(network, snapshot)).values()) <= {None, Reason.TIMEOUT}
+            found[fault] = snapshot
         # The first client is spared, whoever that is.
-        slow = [slowness(metrics) for metrics in await figures(network, found["hoster-2"])]
+        slow = [slowness(metrics) for metrics in await figures(network, found[Fault.SLOW])]
         assert sum(one >= DELAY_S for one in slow) >= len(slow) - 1
         # A proxy fetches a whole window at once; what shows in both habits is the first chunk.
-        proxied = await figures(network, found["hoster-4"])
+        proxied = await figures(network, found[Fault.PROXY])
         assert all(metrics.first_chunk_us >= 1e6 * AWAY_S for metrics in proxied)
         assert all(one.latency_us.p50 >= 1e6 * AWAY_S for one in proxied if one.latency_us)
-        honest = await figures(network, found["hoster-1"])
-        assert median(one.first_chunk_us for one in honest) < 1e6 * AWAY_S
-        assert median(map(slowness, honest)) < median(slow)
-        throttled = found["hoster-3"]
+        throttled = found[Fault.THROTTLE]
         for attestor, metrics in (await by_attestor(network, throttled)).items():
             read = finished(network, attestor, throttled)["chunks"]
             assert isinstance(read, int)
