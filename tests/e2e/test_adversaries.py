@@ -31,10 +31,8 @@ from offchain_worker.testnet.testnet import Testnet as Network
 EXPECTED = {
     Fault.HALF: Reason.NO_DATA,
     Fault.OLD_HEAD: Reason.NOT_HOSTED,
-    Fault.OTHER_KEY: Reason.WRONG_IDENTITY,
     Fault.RECEIPT_EARLY: Reason.BAD_RECEIPT,
     Fault.BYTE_BY_BYTE: Reason.TIMEOUT,
-    Fault.CLOSE_99: Reason.NO_DATA,
     Fault.FLOOD_MESSAGES: Reason.NO_DATA,
 }
 CHUNK_BYTES = 65_536
