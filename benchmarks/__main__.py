@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import chain, coinflip, long_chain, memory, transport
+from benchmarks import accuracy, chain, coinflip, long_chain, memory, transport
 from benchmarks.figures import Figure, table
 
 PARTS: dict[str, tuple[Callable[[], Iterator[Figure]], ...]] = {
@@ -17,6 +17,7 @@ PARTS: dict[str, tuple[Callable[[], Iterator[Figure]], ...]] = {
     "coinflip": (coinflip.delays, coinflip.rounds, coinflip.floods, coinflip.strangers),
     "transport": (transport.reading, transport.auditing),
     "memory": (memory.resident,),
+    "accuracy": (accuracy.probing, accuracy.among_audits),
 }
 
 

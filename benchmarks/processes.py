@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,14 +32,21 @@ def datdot(*arguments: str, until: str) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "offchain_worker.cli", *arguments, "--log", "json"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
-            yield _entry(process, until)
+            entry = _entry(process, until)
+            # Reads what follows: a process must not stick in a full pipe.
+            threading.Thread(target=_drain, args=(process,), daemon=True).start()
+            yield entry
         finally:
             process.terminate()
             try:
-                # Reads what is left: a process must not stick in a full pipe on its way out.
-                process.communicate(timeout=END_SECONDS)
+                process.wait(timeout=END_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _drain(process: subprocess.Popen[bytes]) -> None:
+    for _ in process.stderr or ():
+        pass
 
 
 def _entry(process: subprocess.Popen[bytes], event: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from typing import Self
 import trio
 
 from offchain_worker.errors import UsageError
+from offchain_worker.hypercore.arrival import StampedReader
 from offchain_worker.service.config import parse_address
 
 READ_BYTES = 64 * 1024
@@ -150,9 +151,9 @@ class Passage:
     Attributes:
         connection: its number, from 0 in the order of connecting.
         way: the direction.
-        entered: when they were read, seconds of `trio.current_time`.
+        entered: when they came in by the kernel's stamp, seconds of `trio.current_time`.
         data: the bytes.
-        dues: when they leave, as from `Schedule.enter`.
+        dues: when they shall leave, as from `Schedule.enter`.
     """
 
     connection: int
@@ -162,8 +163,28 @@ class Passage:
     dues: list[tuple[float, int]]
 
 
-def _ignore(passage: Passage) -> None:
-    del passage
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Bytes that left a link, in the order in which they had entered.
+
+    Attributes:
+        connection, way: as in `Passage`.
+        size: how many.
+        left: when they were handed over, seconds of `trio.current_time`: on a busy machine later
+            than due.
+    """
+
+    connection: int
+    way: Way
+    size: int
+    left: float
+
+
+Observe = Callable[[Passage | Delivery], None]
+
+
+def _ignore(event: Passage | Delivery) -> None:
+    del event
 
 
 @dataclass(frozen=True)
@@ -186,7 +207,7 @@ async def open_link(
     up: LinkShape | None = None,
     down: LinkShape | None = None,
     seed: int = 0,
-    observe: Callable[[Passage], None] = _ignore,
+    observe: Observe = _ignore,
 ) -> AsyncIterator[Link]:
     """Relay connections to `host`, `port` as long as the body runs.
 
@@ -198,7 +219,8 @@ async def open_link(
         up: towards the target; None: as `down`.
         down: from the target; None: as `up`, or neither delay nor limit.
         seed: of the jitter.
-        observe: told of all that enters, with the times at which it leaves; must not wait.
+        observe: told of all that enters, with the times at which it is due, and of all that
+            leaves; must not wait.
 
     Raises:
         OSError: no port to listen on.
@@ -228,7 +250,7 @@ class _Relay:
         port: int,
         shapes: dict[Way, LinkShape],
         seed: int,
-        observe: Callable[[Passage], None],
+        observe: Observe,
     ) -> None:
         dice = random.Random(seed)  # noqa: S311 - a model, not a secret
         self.ways = {
@@ -262,7 +284,7 @@ async def carry(
     *,
     precise: bool = True,
     number: int = 0,
-    observe: Callable[[Passage], None] = _ignore,
+    observe: Observe = _ignore,
 ) -> None:
     """Carry one connection until both directions have ended, or one broke; closes both streams.
 
@@ -271,32 +293,26 @@ async def carry(
         ways: a schedule for each direction; connections may share them.
         precise: False sleeps by Trio's clock, for a mock clock.
         number: of the connection, in its passages.
-        observe: told of all that enters; must not wait.
+        observe: as in `open_link`.
     """
     async with near, far, trio.open_nursery() as nursery:
         for way, source, sink in ((Way.UP, near, far), (Way.DOWN, far, near)):
-            wire = _Wire(ways[way], open_alarm() if precise else Alarm(None))
-            note = partial(_tell, observe, number, way)
-            nursery.start_soon(wire.carry, source, sink, note, nursery.cancel_scope)
-
-
-def _tell(
-    observe: Callable[[Passage], None],
-    number: int,
-    way: Way,
-    entered: float,
-    data: bytes | bytearray,
-    dues: list[tuple[float, int]],
-) -> None:
-    observe(Passage(number, way, entered, data, dues))
+            alarm = open_alarm() if precise else Alarm(None)
+            wire = _Wire(ways[way], alarm, number, way, observe)
+            nursery.start_soon(wire.carry, source, sink, nursery.cancel_scope)
 
 
 class _Wire:
     """One direction of one connection."""
 
-    def __init__(self, schedule: Schedule, alarm: Alarm) -> None:
+    def __init__(
+        self, schedule: Schedule, alarm: Alarm, number: int, way: Way, observe: Observe
+    ) -> None:
         self._schedule = schedule
         self._alarm = alarm
+        self._number = number
+        self._way = way
+        self._observe = observe
         self._bytes = 0
         self._pieces: deque[tuple[float, memoryview]] = deque()
         self._changed = trio.lowlevel.ParkingLot()
@@ -306,11 +322,10 @@ class _Wire:
         self,
         source: trio.abc.ReceiveStream,
         sink: trio.abc.HalfCloseableStream,
-        note: Callable[[float, bytes | bytearray, list[tuple[float, int]]], None],
         connection: trio.CancelScope,
     ) -> None:
         """Carry until the end; cancel the whole `connection` when it breaks."""
-        schedule = self._schedule
+        schedule, reader = self._schedule, StampedReader(source)
         try:
             with self._alarm:
                 async with trio.open_nursery() as nursery:
@@ -320,14 +335,14 @@ class _Wire:
                         if schedule.room_at() > trio.current_time():
                             await trio.sleep_until(schedule.room_at())
                             continue
-                        data = await source.receive_some(READ_BYTES)
-                        now = trio.current_time()
+                        data = await reader.read(READ_BYTES)
                         if not data:
-                            self.put_end(schedule.end(now))
+                            self.put_end(schedule.end(trio.current_time()))
                             return
-                        dues = schedule.enter(len(data), now)
+                        entered = reader.arrived
+                        dues = schedule.enter(len(data), entered)
                         self.put(data, dues)
-                        note(now, data, dues)
+                        self._observe(Passage(self._number, self._way, entered, data, dues))
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             connection.cancel()
 
@@ -367,6 +382,7 @@ class _Wire:
             due.append(self._pieces.popleft()[1])
             size += len(due[-1])
         if due:
+            self._observe(Delivery(self._number, self._way, size, now))
             await sink.send_all(due[0] if len(due) == 1 else b"".join(due))
             self._bytes -= size
             self._changed.unpark_all()

@@ -13,6 +13,7 @@ import trio
 
 from offchain_worker.simulation.link import (
     READ_BYTES,
+    Delivery,
     LinkShape,
     Passage,
     Schedule,
@@ -132,8 +133,13 @@ async def test_bandwidth_is_kept_and_bytes_arrive_whole(bandwidth: float) -> Non
             await stream.send_all(content)
 
     passages: list[Passage] = []
+    delivered: list[Delivery] = []
+
+    def observe(event: Passage | Delivery) -> None:
+        (passages if isinstance(event, Passage) else delivered).append(event)  # type: ignore[arg-type]
+
     shape = LinkShape(delay_s=0.02, bandwidth=bandwidth)
-    async with target(send) as at, open_link(*at, down=shape, observe=passages.append) as link:
+    async with target(send) as at, open_link(*at, down=shape, observe=observe) as link:
         stream = await trio.open_tcp_stream(link.host, link.port)
         received = bytearray()
         async with stream:
@@ -146,6 +152,16 @@ async def test_bandwidth_is_kept_and_bytes_arrive_whole(bandwidth: float) -> Non
     begun, planned = passages[0].entered, passages[-1].dues[-1][0]
     assert 0.27 - 1e-6 <= planned - begun < 0.27 * 2
     assert planned <= ended < planned + 0.25
+    dues = [due for passage in passages for due in passage.dues]
+    assert sum(delivery.size for delivery in delivered) == sum(size for _due, size in dues)
+    # Bytes leave in the order in which they entered, and never before they are due.
+    reached, last = 0, 0
+    for delivery in delivered:
+        reached += delivery.size
+        while last < reached:
+            due, size = dues.pop(0)
+            assert delivery.left >= due
+            last += size
     assert all(passage.way is Way.DOWN and passage.connection == 0 for passage in passages)
 
 
