@@ -26,6 +26,7 @@ class PeerMeter:
         self._bulk_size = 0
         self._bulk_asked = 0.0
         self._bulk_missing = 0
+        self._bulk_first: tuple[float, int] | None = None
         self._bulk_last = 0.0
 
     def ping_sent(self, nonce: bytes, at: float) -> None:
@@ -42,13 +43,20 @@ class PeerMeter:
         self._samples.append(to_microseconds(at - sent))
         return True
 
+    def forget_pings(self) -> None:
+        """What is not answered yet is no sample: a transfer began that it would wait behind."""
+        self._outstanding.clear()
+
     def bulk_asked(self, size: int, at: float) -> None:
         """A bulk transfer of `size` bytes was asked for; counts of an earlier one are dropped."""
         self._bulk_size = self._bulk_missing = size
         self._bulk_asked = at
+        self._bulk_first = None
 
     def bulk_arrived(self, size: int, at: float) -> bool:
         """A frame of it arrived; returns whether it is complete."""
+        if self._bulk_first is None:
+            self._bulk_first = at, size
         self._bulk_missing = max(0, self._bulk_missing - size)
         self._bulk_last = at
         return self._bulk_missing == 0
@@ -60,11 +68,20 @@ class PeerMeter:
 
     @property
     def throughput(self) -> int | None:
-        """Bytes per second, at least 1, from asking to the last byte; None unless complete."""
-        if self._bulk_size == 0 or self._bulk_missing:
+        """Bytes per second, at least 1; None unless complete.
+
+        The bytes after the first frame over the time since then, so that the way there and back,
+        and a peer that lets us wait for our turn, do not count. What came all at once counts from
+        asking.
+        """
+        if self._bulk_size == 0 or self._bulk_missing or self._bulk_first is None:
             return None
-        elapsed_us = to_microseconds(self._bulk_last - self._bulk_asked)
-        return max(1, min(_THROUGHPUT_MAX, self._bulk_size * 1_000_000 // elapsed_us))
+        since, size = self._bulk_first
+        counted = self._bulk_size - size
+        if self._bulk_last <= since or counted <= 0:
+            since, counted = self._bulk_asked, self._bulk_size
+        elapsed_us = to_microseconds(self._bulk_last - since)
+        return max(1, min(_THROUGHPUT_MAX, counted * 1_000_000 // elapsed_us))
 
 
 def peer_metrics(meters: Mapping[int, PeerMeter]) -> tuple[PeerMetrics, ...]:

@@ -27,11 +27,13 @@ each (`Refused`).
 from __future__ import annotations
 
 import math
+import random
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -50,7 +52,6 @@ from offchain_worker.coinflip.effects import (
     Send,
 )
 from offchain_worker.coinflip.envelope import (
-    MAX_BULK_FRAME,
     MAX_MESSAGE_BYTES,
     NONCE_BYTES,
     BulkData,
@@ -68,6 +69,7 @@ from offchain_worker.hypercore.connection import (
 from offchain_worker.hypercore.errors import HypercoreError, TooManyStrays, Unreachable
 from offchain_worker.keys import KeyPair
 from offchain_worker.measurement.pings import PeerMeter, peer_metrics
+from offchain_worker.measurement.turns import Turns
 from offchain_worker.swarm.admission import Admission, source_of
 from offchain_worker.swarm.dial import dial
 from offchain_worker.swarm.statistics import RunLedger, RunStatistics
@@ -84,6 +86,10 @@ INCOMING_BYTES = 128 * 1_024
 """What waits at most on a connection for its machine; then nothing is read from it."""
 MAX_STRAYS = 256
 """Keep-alives and messages for no channel on one connection: the former for twenty minutes."""
+BULK_FRAME = 16 * 1_024
+"""Of a bulk transfer; small, since what arrives with the first of them is not counted."""
+MAX_LATE = 0.2
+"""Which part of a slot may pass until its transfer begins; how much of it is drawn."""
 BAR_S = 1.0
 MAX_BAR_S = 60.0
 """How long a peer that was cut off is kept out: first, and at most."""
@@ -111,9 +117,10 @@ class SwarmLimits:
         max_retry_s: longest pause.
         newcomers: incoming connections that have not opened a channel yet, at most; one more
             displaces the oldest.
-        ping_s: between pings to a peer.
+        ping_s: between pings to a peer, on the average: each pause is between half and one and
+            a half of that, so that members do not ping in step.
         bulk_bytes: of the one transfer asked of each peer, at most 1 MiB; 0 for none.
-        bulk_s: for that transfer.
+        bulk_s: for that transfer; then others have their turn, whether it is complete or not.
     """
 
     connect_s: float = 5.0
@@ -212,8 +219,10 @@ class _Line:
         self.channel = channel
         self.lost = ""
         self.cut_off = False
-        self.bulk_left = 0
         self._on_sent = on_sent
+        self._bulk_left = self._bulk_due = 0
+        self._bulk_asked = trio.Event()
+        self._bulk_sent = trio.Event()
         self._send, self._queue = trio.open_memory_channel[bytes](QUEUE_MESSAGES)
         self._scope = trio.CancelScope()
 
@@ -224,11 +233,10 @@ class _Line:
         except trio.WouldBlock:
             self.close("it does not read")
 
-    def send_bulk(self, size: int) -> None:
-        """Let that many bytes follow, whenever nothing else waits."""
-        self.bulk_left = size
-        # An empty message wakes the writer and is not sent.
-        self.send(b"")
+    def ask_bulk(self, size: int) -> None:
+        """The peer asked for that many bytes; they follow when it is our turn."""
+        self._bulk_left = size
+        self._bulk_asked.set()
 
     def close(self, reason: str, *, cut_off: bool = False) -> None:
         """End it; what is queued is lost. With `cut_off` for what the peer did."""
@@ -237,12 +245,22 @@ class _Line:
         self._scope.cancel()
 
     async def serve(
-        self, receive: Callable[[bytes, float], Awaitable[None]], bulk_frame: bytes
+        self,
+        receive: Callable[[bytes, float], Awaitable[None]],
+        bulk_frame: bytes,
+        take_turn: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
-        """Read and write until the line ends, by either side. Cancellation ends it as well."""
+        """Read and write until the line ends, by either side. Cancellation ends it as well.
+
+        Args:
+            receive: called with each envelope and its time.
+            bulk_frame: an envelope of `BULK_FRAME` bytes of bulk.
+            take_turn: held while the bulk that the peer asked for is sent.
+        """
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, bulk_frame)
+                nursery.start_soon(self._serve_bulk, take_turn)
                 async for incoming in self.channel:
                     if incoming.type != ENVELOPE:
                         self.close("it sent a message of an unknown type", cut_off=True)
@@ -255,22 +273,55 @@ class _Line:
         if error is not None:
             self.close(str(error), cut_off=isinstance(error, TooManyStrays))
 
+    async def _serve_bulk(self, take_turn: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        """Let what the peer asked for follow whenever nothing else waits; a peer asks once."""
+        await self._bulk_asked.wait()
+        async with take_turn():
+            self._bulk_due = self._bulk_left
+            # An empty message wakes the writer and is not sent.
+            self.send(b"")
+            await self._bulk_sent.wait()
+
     async def _write(self, bulk_frame: bytes) -> None:
-        overhead = len(bulk_frame) - MAX_BULK_FRAME
+        overhead = len(bulk_frame) - BULK_FRAME
         try:
             async for data in self._queue:
                 if data:
                     await self.channel.send(ENVELOPE, data)
                     self._on_sent(len(data))
-                while self.bulk_left and not self._queue.statistics().current_buffer_used:
-                    size = min(self.bulk_left, MAX_BULK_FRAME)
-                    self.bulk_left -= size
+                while self._bulk_due and not self._queue.statistics().current_buffer_used:
+                    size = min(self._bulk_due, BULK_FRAME)
+                    self._bulk_due -= size
                     await self.channel.send(ENVELOPE, bulk_frame[: overhead + size])
                     self._on_sent(overhead + size)
                     # One frame at a time, so that what is urgent never queues behind many.
                     await self.channel.connection.flush()
+                    if not self._bulk_due:
+                        self._bulk_sent.set()
         except HypercoreError as error:
             self.close(str(error), cut_off=isinstance(error, TooManyStrays))
+
+
+class _Turn:
+    """One bulk transfer of this worker at a time, whichever run it belongs to, in or out."""
+
+    def __init__(self, longest_s: float, on_taken: Callable[[], None]) -> None:
+        self._longest_s = longest_s
+        self._on_taken = on_taken
+        self._lock = trio.Lock()
+
+    @property
+    def taken(self) -> bool:
+        """Whether one is going on."""
+        return self._lock.locked()
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[None]:
+        """Wait for the turn, and hold it for the body, which is cut off when it takes too long."""
+        async with self._lock:
+            self._on_taken()
+            with trio.move_on_after(self._longest_s):
+                yield
 
 
 @dataclass
@@ -291,6 +342,7 @@ class _Meeting:
         on_event: Callable[[RunEvent], None],
         clock_ms: Callable[[], int],
         blocking: Blocking,
+        turn: _Turn,
     ) -> None:
         self.machine = machine
         self.topic = machine.flip.topic
@@ -310,7 +362,10 @@ class _Meeting:
         self._bars: dict[int, _Bar] = {}
         self._bulk_done: dict[int, trio.Event] = {}
         self._closed = False
-        self._bulk_frame = encode(BulkData(bytes(MAX_BULK_FRAME)), machine.flip, machine.index)
+        self._bulk_frame = encode(BulkData(bytes(BULK_FRAME)), machine.flip, machine.index)
+        self._turn = turn
+        # Not a secret: members shall only not do the same at the same moment.
+        self._dice = random.Random(self.topic + machine.flip.roster[machine.index])  # noqa: S311
 
     def meter(self, peer: int) -> PeerMeter:
         return self.meters.setdefault(peer, PeerMeter())
@@ -391,7 +446,7 @@ class _Meeting:
 
         try:
             await self.apply(self.machine.connected, peer)
-            await line.serve(receive, self._bulk_frame)
+            await line.serve(receive, self._bulk_frame, self._turn.take)
         finally:
             current = self._lines.get(peer) is line
             if current:
@@ -420,23 +475,57 @@ class _Meeting:
             await self.apply(self.machine.tick)
 
     async def ping(self, interval: float) -> None:
-        """Ping every peer, for ever."""
+        """Ping every peer, for ever.
+
+        Answers that share the link with a bulk transfer say little about it: what is sent, or not
+        yet answered, during one of ours is no sample.
+        """
         while True:
             for peer in self.connected:
                 nonce = secrets.token_bytes(NONCE_BYTES)
-                self.meter(peer).ping_sent(nonce, trio.current_time())
+                connection = self._lines[peer].channel.connection
+                connection.stamp_next(partial(self._ping_sent, peer, nonce))
                 await self.apply(self.machine.ping, peer, nonce)
-            await trio.sleep(interval)
+            await trio.sleep(interval * self._dice.uniform(0.5, 1.5))
 
-    async def measure_throughput(self, size: int, timeout: float) -> None:
-        """After the exit, so that it delays nothing that counts, ask each peer once."""
+    def _ping_sent(self, peer: int, nonce: bytes, at: float) -> None:
+        if not self._turn.taken:
+            self.meter(peer).ping_sent(nonce, at)
+
+    def forget_pings(self) -> None:
+        """A transfer begins: what is not answered yet would wait behind it."""
+        for meter in self.meters.values():
+            meter.forget_pings()
+
+    async def measure_throughput(self, size: int) -> None:
+        """Ask each peer once for `size` bytes, each in its slot, as long as the run goes on.
+
+        After the exit, so that it delays nothing that counts. All slots pass once between Tc and
+        Tx, and before Tc as often as there is time.
+        """
         await self.exited.wait()
-        for peer in self.connected:
+        schedule, flip = self.machine.schedule, self.machine.flip
+        span_ms = schedule.end_ms - schedule.commit_end_ms
+        turns = Turns.within(flip.size, self.machine.index, span_ms)
+        left = set(range(flip.size)) - {self.machine.index}
+        slot = turns.next_slot(self._clock_ms() - schedule.start_ms)
+        while left:
+            peer = turns.asked_in(slot)
+            if peer in left:
+                late_ms = turns.slot_ms * self._dice.uniform(0.0, MAX_LATE)
+                begin_ms = schedule.start_ms + slot * turns.slot_ms + late_ms
+                await trio.sleep(max(0.0, begin_ms - self._clock_ms()) / 1_000)
+                if peer in self._lines and not self._turn.taken:
+                    left.remove(peer)
+                    await self._ask_bulk(peer, size)
+            slot = max(slot + 1, turns.next_slot(self._clock_ms() - schedule.start_ms))
+
+    async def _ask_bulk(self, peer: int, size: int) -> None:
+        async with self._turn.take():
             self._bulk_done[peer] = done = trio.Event()
             self.meter(peer).bulk_asked(size, trio.current_time())
             await self.apply(self.machine.ask_bulk, peer, size)
-            with trio.move_on_after(timeout):
-                await done.wait()
+            await done.wait()
 
     async def _carry_out(self, effect: Effect, arrived: float) -> None:
         match effect:
@@ -458,7 +547,7 @@ class _Meeting:
                 return
             case BulkAsked(peer, size):
                 if peer in self._lines:
-                    self._lines[peer].send_bulk(size)
+                    self._lines[peer].ask_bulk(size)
                 return
             case BulkHeard(peer, size):
                 if self.meter(peer).bulk_arrived(size, arrived) and peer in self._bulk_done:
@@ -500,6 +589,7 @@ class SessionSwarm:
         self._source = source
         self._admission = Admission()
         self._newcomers: dict[trio.CancelScope, bool] = {}
+        self._turn = _Turn(limits.bulk_s, self._forget_pings)
 
     async def run(
         self,
@@ -539,7 +629,7 @@ class SessionSwarm:
             for address in peers
             if address.public_key < self._keypair.public
         }
-        meeting = _Meeting(machine, journal, on_event, self._clock_ms, self._blocking)
+        meeting = _Meeting(machine, journal, on_event, self._clock_ms, self._blocking, self._turn)
         self._meetings[meeting.topic] = meeting
         self._admission.begin(callers)
         try:
@@ -550,11 +640,7 @@ class SessionSwarm:
                         nursery.start_soon(self._keep_dialling, meeting, peer, address)
                     nursery.start_soon(meeting.ping, self._limits.ping_s)
                     if self._limits.bulk_bytes:
-                        nursery.start_soon(
-                            meeting.measure_throughput,
-                            self._limits.bulk_bytes,
-                            self._limits.bulk_s,
-                        )
+                        nursery.start_soon(meeting.measure_throughput, self._limits.bulk_bytes)
                     await meeting.keep_time()
                     nursery.cancel_scope.cancel()
         finally:
@@ -573,6 +659,10 @@ class SessionSwarm:
         meeting = self._meetings.get(topic)
         if meeting is not None:
             await meeting.apply(meeting.machine.anchored, root, result)
+
+    def _forget_pings(self) -> None:
+        for meeting in self._meetings.values():
+            meeting.forget_pings()
 
     # Outgoing
 

@@ -43,14 +43,31 @@ def test_memory_is_bounded() -> None:
     assert len(meter._samples) == MAX_SAMPLES
 
 
-def test_throughput_counts_from_asking_to_the_last_byte() -> None:
+def test_throughput_counts_from_the_first_frame() -> None:
     meter = PeerMeter()
     assert meter.throughput is None
     meter.bulk_asked(3_000, 10.0)
     assert not meter.bulk_arrived(1_000, 10.5)
     assert meter.throughput is None
-    assert meter.bulk_arrived(2_000, 12.0)
-    assert meter.throughput == 1_500
+    assert meter.bulk_arrived(2_000, 12.5)
+    assert meter.throughput == 1_000
+
+
+def test_what_comes_at_once_counts_from_asking() -> None:
+    for frames in ([3_000], [1_000, 2_000]):
+        meter = PeerMeter()
+        meter.bulk_asked(3_000, 10.0)
+        for size in frames:
+            meter.bulk_arrived(size, 12.0)
+        assert meter.throughput == 1_500
+
+
+def test_pings_that_a_transfer_overtakes_are_no_samples() -> None:
+    meter = PeerMeter()
+    meter.ping_sent(b"a" * 16, 0.0)
+    meter.forget_pings()
+    assert not meter.pong_arrived(b"a" * 16, 5.0)
+    assert meter.rtt_p50_us is None
 
 
 def test_the_reports_figures() -> None:

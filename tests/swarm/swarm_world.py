@@ -24,6 +24,7 @@ from offchain_worker.swarm.roster import (
     ENVELOPE,
     PROTOCOL,
     Attended,
+    Dial,
     PeerAddress,
     SessionSwarm,
     SwarmLimits,
@@ -142,6 +143,11 @@ class World:
     def clock_ms(self) -> int:
         return int(trio.current_time() * 1_000)
 
+    def dialler(self, index: int) -> Dial:
+        """How a member reaches others."""
+        del index
+        return self.dial
+
     async def dial(self, address: PeerAddress) -> trio.abc.Stream:
         self.dialled += 1
         await trio.sleep(0.001)
@@ -165,7 +171,7 @@ class World:
             async with open_session_swarm(
                 self.pairs[index],
                 [listener],
-                dial_peer=self.dial,
+                dial_peer=self.dialler(index),
                 limits=SwarmLimits(**changes),
                 clock_ms=self.clock_ms,
                 blocking=in_place,

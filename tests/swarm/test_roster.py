@@ -304,7 +304,7 @@ async def test_a_line_whose_queue_is_full_is_given_up() -> None:
 
     with trio.fail_after(2):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(line.serve, receive, b"")
+            nursery.start_soon(line.serve, receive, b"", AsyncExitStack)
             await trio.testing.wait_all_tasks_blocked()
             for _ in range(QUEUE_MESSAGES + 2):
                 line.send(b"m")
