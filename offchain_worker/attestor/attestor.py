@@ -13,10 +13,11 @@ import trio
 from chain_types import storage
 from chain_types.records import OpenChallenge, Role
 from chain_types.scale import DecodeError
+from offchain_worker.attestor.egress import DialHoster, WaysOut
 from offchain_worker.attestor.follower import follow
 from offchain_worker.attestor.machines import MakeMachine, honest_machine
 from offchain_worker.attestor.store import WorkStore
-from offchain_worker.attestor.tools import DialHoster, Tools
+from offchain_worker.attestor.tools import Tools
 from offchain_worker.audit.session import SESSION_BYTES
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient
@@ -24,6 +25,7 @@ from offchain_worker.chain.errors import ChainError, ChainReverted
 from offchain_worker.chain.heads import Head
 from offchain_worker.coinflip.journal import Journal
 from offchain_worker.keys import KeyPair
+from offchain_worker.swarm.proxy import Proxy
 from offchain_worker.swarm.roster import Dial, dial_tcp, open_session_swarm
 
 _log = structlog.get_logger()
@@ -49,6 +51,8 @@ async def run_attestor(
     state: Path,
     *,
     dial: DialHoster,
+    proxies: Sequence[Proxy] = (),
+    local_address: Callable[[str], str | None] = lambda _: None,
     dial_peer: Dial = dial_tcp,
     clock_ms: Callable[[], int] = wall_clock_ms,
     make_machine: MakeMachine = honest_machine,
@@ -63,7 +67,9 @@ async def run_attestor(
         session_key: the registered session key.
         listeners: where fellow attestors come to; closed at the end.
         state: a folder for sign journal and store; it must be the same after a restart.
-        dial: connects to hosters.
+        dial: connects to hosters directly.
+        proxies: through which it goes to hosters instead, in turn; nowhere else.
+        local_address: this machine's address on the direct way to another; None: unknown.
         dial_peer: connects to fellow attestors.
         clock_ms: ms since 1970.
         make_machine: what runs the coinflips.
@@ -89,6 +95,7 @@ async def run_attestor(
             on_refused=lambda reason: _log.info("swarm.refused", reason=reason),
         ) as swarm:
             task_status.started()
+            ways = WaysOut(store, dial, proxies, local_address=local_address)
             tools = Tools(
                 client,
                 account,
@@ -96,7 +103,7 @@ async def run_attestor(
                 swarm,
                 journal,
                 store,
-                dial,
+                ways,
                 clock_ms,
                 make_machine,
                 session_bytes,
@@ -154,6 +161,7 @@ class _Attestor:
             if challenge_id not in self._followers and item.index is not None:
                 send, receive = trio.open_memory_channel[tuple[Head, OpenChallenge | None]](UPDATES)
                 self._followers[challenge_id] = send
+                await self._read_endpoint(head)
                 _log.info("attestor.drawn", challenge=challenge_id, index=item.index)
                 nursery.start_soon(self._follow, challenge_id, item.index, receive)
         for challenge_id, channel in self._followers.items():
@@ -182,6 +190,13 @@ class _Attestor:
             # Without a checkpoint in between: nothing is sent into a channel that is closed.
             updates.close()
             del self._followers[challenge_id]
+
+    async def _read_endpoint(self, head: Head) -> None:
+        """Read the address that all the world knows of this attestor."""
+        account = self._tools.account.public
+        found = await self._tools.client.endpoints(Role.ATTESTOR, [account], at=head.hash)
+        if account in found:
+            self._tools.ways.registered = found[account].host
 
     async def _check_registration(self, head: Head) -> None:
         """Say once when the chain does not know this attestor, or knows it under another key."""

@@ -18,7 +18,6 @@ from offchain_worker.audit.report import ReportError, check_report, sign_report
 from offchain_worker.audit.session import AuditPlan, MomentMissed, audit
 from offchain_worker.chain.heads import Head
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
-from offchain_worker.hypercore.errors import Unreachable
 
 
 class ActiveMember:
@@ -124,18 +123,17 @@ class ActiveMember:
             session_bytes=tools.session_bytes,
         )
 
+        way = tools.ways.towards(challenge.noise_key, member.id, lambda: self.hoster)
+
         async def dial() -> trio.abc.Stream:
             # Logged only now: before, the moment is a secret.
             self._log.info("audit.opened", moment_ms=plan.moment, windowed=habit.windowed)
-            if self.hoster is None:
-                raise OSError("the hoster has no endpoint on chain")
-            try:
-                return await tools.dial(*self.hoster)
-            except ValueError as error:
-                raise Unreachable(f"the hoster's endpoint cannot be used: {error}") from error
+            return await way.connect(timeout=plan.chunk_timeout_ms / 1_000)
 
         try:
-            result = await audit(plan, dial, clock_ms=tools.clock_ms, choices=random.SystemRandom())
+            result = await audit(
+                plan, dial, clock_ms=tools.clock_ms, choices=random.SystemRandom(), way=way
+            )
         except MomentMissed as error:
             return await self._miss(str(error))
         finally:

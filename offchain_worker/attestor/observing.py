@@ -122,8 +122,10 @@ async def _observe_readers(
     if plan is None:
         log.info("observe.skipped", reason="the hoster has no endpoint on chain")
         return Progress.IMPOSSIBLE
+    way = tools.ways.towards(challenge.noise_key, member.id, lambda: active.hoster)
+    await way.prepare()
     log.info("observe.began")
-    observation = await observe(plan, tools.dial, choices)
+    observation = await observe(plan, way.dial, choices)
     if tools.clock_ms() >= challenge.end_ms:
         log.info("observe.skipped", reason="it took too long")
         return Progress.IMPOSSIBLE

@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS work (
     topic BLOB PRIMARY KEY, peers BLOB, outcome BLOB, missed TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS observed (topic BLOB PRIMARY KEY, figures BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS egress (
+    hoster BLOB, challenge INTEGER, address TEXT, PRIMARY KEY (hoster, challenge, address)
+) WITHOUT ROWID;
 """
 
 
@@ -122,6 +125,33 @@ class WorkStore:
             connection.execute(
                 "INSERT OR REPLACE INTO observed (topic, figures) VALUES (?, ?)",
                 (topic, _OBSERVED.encode(observed)),
+            )
+
+    def egresses(self, hoster: bytes, challenges: int) -> dict[str, int]:
+        """The addresses from which a hoster was visited in its last `challenges` here.
+
+        Args:
+            hoster: its Noise key, 32 bytes.
+            challenges: those with a visit count.
+
+        Returns:
+            For each address the last challenge in which it was used.
+        """
+        with self._used() as connection:
+            return dict(
+                connection.execute(
+                    "SELECT address, MAX(challenge) FROM egress WHERE hoster = ?1 AND challenge IN "
+                    "(SELECT DISTINCT challenge FROM egress WHERE hoster = ?1 "
+                    "ORDER BY challenge DESC LIMIT ?2) GROUP BY address",
+                    (hoster, challenges),
+                ).fetchall()
+            )
+
+    def save_egress(self, hoster: bytes, challenge: int, address: str) -> None:
+        """Note down from which address a hoster is visited in a challenge."""
+        with self._used() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO egress VALUES (?, ?, ?)", (hoster, challenge, address)
             )
 
     def _set(self, topic: bytes, column: str, value: bytes | str) -> None:

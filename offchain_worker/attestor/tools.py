@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import trio
-
+from offchain_worker.attestor.egress import WaysOut
 from offchain_worker.attestor.machines import MakeMachine, honest_machine
 from offchain_worker.attestor.store import WorkStore
 from offchain_worker.audit.session import SESSION_BYTES
@@ -15,9 +14,6 @@ from offchain_worker.chain.client import ChainClient
 from offchain_worker.coinflip.journal import Journal
 from offchain_worker.keys import KeyPair
 from offchain_worker.swarm.roster import SessionSwarm
-
-DialHoster = Callable[[str, int], Awaitable[trio.abc.Stream]]
-"""Connects to an IP address and port; raises `OSError`."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Tools:
         swarm: meets the rosters.
         journal: the sign journal.
         store: peers' figures and audits' outcomes.
-        dial: connects to hosters.
+        ways: on which sessions with hosters, audited or observed, leave.
         clock_ms: the wall clock, ms since 1970.
         make_machine: what runs the attempts of a coinflip.
         session_bytes: what an audited session may read (`audit.session.session_length`).
@@ -43,7 +39,7 @@ class Tools:
     swarm: SessionSwarm
     journal: Journal
     store: WorkStore
-    dial: DialHoster
+    ways: WaysOut
     clock_ms: Callable[[], int]
     make_machine: MakeMachine = honest_machine
     session_bytes: int = SESSION_BYTES

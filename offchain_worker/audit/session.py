@@ -45,6 +45,7 @@ from offchain_worker.hypercore.errors import (
     ProtocolViolation,
     ReadTimeout,
     Unreachable,
+    WayOutFailed,
     WrongIdentity,
 )
 from offchain_worker.hypercore.feed import Head
@@ -57,7 +58,8 @@ from offchain_worker.measurement.session import Transfer, session_metrics
 _log = structlog.get_logger()
 
 Dial = Callable[[], Awaitable[trio.abc.Stream]]
-"""Makes the transport's connection; raises `OSError` or `Unreachable` when it cannot."""
+"""Makes the transport's connection; raises `OSError` or `Unreachable` when it cannot, and
+`WayOutFailed` when it could not even try."""
 
 RETRY_PAUSE_S = 0.25
 """Pause before a lost connection is made again."""
@@ -69,7 +71,26 @@ MIN_CHUNK_COST = 8 * 1024
 
 
 class MomentMissed(Exception):
-    """The worker could not start in time; it has seen no failure and reports nothing."""
+    """The worker could not start in time, or not get out; it has seen no failure of the hoster's,
+    and reports nothing."""
+
+
+class Way:
+    """How the connections of a session leave this machine; this one needs no care."""
+
+    async def prepare(self) -> None:
+        """Do what must be done before a connection is made, and is not measured with it.
+
+        Raises:
+            WayOutFailed: there is no way out.
+        """
+
+    async def confirm(self) -> None:
+        """Look whether the way still stands, after a failure that may have been its own.
+
+        Raises:
+            WayOutFailed: it does not.
+        """
 
 
 class ReceiptNotOfSession(ReceiptRefused):
@@ -169,6 +190,7 @@ async def audit(
     *,
     clock_ms: Callable[[], int],
     choices: random.Random,
+    way: Way | None = None,
 ) -> Audit:
     """Wait for the audit moment, hold the session, and judge it.
 
@@ -181,10 +203,12 @@ async def audit(
         dial: connects to the hoster.
         clock_ms: the wall clock, unix milliseconds.
         choices: chooses the chunks beyond the drawn ones; unpredictable to the hoster.
+        way: that the connections take.
 
     Raises:
-        MomentMissed: it is too late to start.
+        MomentMissed: it is too late to start, or the way out failed.
     """
+    way = way or Way()
     await _sleep_until(plan.moment, clock_ms)
     tolerated_until = plan.moment + plan.clock_tolerance_ms
     if clock_ms() > min(tolerated_until, plan.end_ms):
@@ -198,6 +222,7 @@ async def audit(
             connections += 1
             outcome: Outcome
             try:
+                await way.prepare()
                 outcome = await _hold_session(plan, dial, attempt, clock_ms, choices)
                 result = _audit(attempt, outcome, connections, "")
             except (HypercoreError, ReceiptRefused, NoReceipt) as error:
@@ -206,10 +231,15 @@ async def audit(
                     _log.info("audit.connection_lost", feed=plan.feed_key, error=str(error))
                     await trio.sleep(RETRY_PAUSE_S)
                     continue
+                if isinstance(error, WayOutFailed):
+                    raise MomentMissed(str(error)) from error
+                if _is_lost(error) or isinstance(error, ReadTimeout | NoReceipt):
+                    await _confirm(way)
                 outcome = Failure(reason=reason_of(error), demand=None)
                 block = error.block if isinstance(error, HypercoreError) else None
                 result = _audit(attempt, outcome, connections, str(error), block)
     if result is None:
+        await _confirm(way)
         outcome = Failure(reason=Reason.TIMEOUT, demand=None)
         result = _audit(attempt, outcome, connections, "the session went past END")
     _log.info(
@@ -243,7 +273,15 @@ def _is_lost(error: Exception) -> bool:
     cause = error.__cause__ if isinstance(error, NoData | NoReceipt) else error
     if isinstance(cause, ProtocolViolation):
         return False
-    return isinstance(cause, Unreachable | HandshakeFailed | Disconnected)
+    return isinstance(cause, Unreachable | WayOutFailed | HandshakeFailed | Disconnected)
+
+
+async def _confirm(way: Way) -> None:
+    """Raise `MomentMissed` if a failure was the way's."""
+    try:
+        await way.confirm()
+    except WayOutFailed as error:
+        raise MomentMissed(str(error)) from error
 
 
 def reason_of(error: Exception) -> Reason:
@@ -319,6 +357,7 @@ async def connect(dial: Dial, timeout: float) -> trio.abc.Stream:
 
     Raises:
         Unreachable: it could not be made.
+        WayOutFailed: it could not be tried.
     """
     try:
         with trio.fail_after(timeout):

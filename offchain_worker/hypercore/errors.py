@@ -34,6 +34,13 @@ class Unreachable(HypercoreError):
     """No TCP connection could be made."""
 
 
+class WayOutFailed(HypercoreError):
+    """The connection could not be tried, by a fault of this side or its proxy.
+
+    Nothing is known of the peer: no reason of a failed audit stands for this.
+    """
+
+
 class HandshakeFailed(HypercoreError):
     """The Noise handshake or the header exchange did not succeed, in time or at all."""
 

@@ -16,9 +16,21 @@ from offchain_worker.chain.client import open_chain
 from offchain_worker.errors import UsageError
 from offchain_worker.keys import KeyPair
 from offchain_worker.service.clock import warn_about_clock
-from offchain_worker.service.config import Address, AttestorConfig, load_config, parse_address
-from offchain_worker.service.keyfiles import KeyKind, read_account, read_key_pair
-from offchain_worker.swarm.dial import dial
+from offchain_worker.service.config import (
+    Address,
+    AttestorConfig,
+    load_config,
+    parse_address,
+    parse_proxy,
+)
+from offchain_worker.service.keyfiles import (
+    KeyKind,
+    is_open_to_others,
+    read_account,
+    read_key_pair,
+)
+from offchain_worker.swarm.dial import dial, local_address
+from offchain_worker.swarm.proxy import Proxy
 
 _log = structlog.get_logger()
 
@@ -38,6 +50,7 @@ class AttestorSettings:
         capacity: challenges at a time.
         session_bytes: what an audited session may read.
         state: its folder.
+        proxies: through which it goes to hosters; none: directly.
     """
 
     url: str
@@ -48,13 +61,14 @@ class AttestorSettings:
     capacity: int
     session_bytes: int
     state: Path
+    proxies: tuple[Proxy, ...] = ()
 
 
 def load_attestor(path: Path) -> AttestorSettings:
     """Read `attestor.toml` and the keys that it names.
 
     Raises:
-        UsageError: the file or a key cannot be used.
+        UsageError: the file or a key cannot be used, or others can read a proxy's password in it.
     """
     config = load_config(path, AttestorConfig)
     section = config.attestor
@@ -69,7 +83,19 @@ def load_attestor(path: Path) -> AttestorSettings:
         capacity=section.capacity,
         session_bytes=section.session_mib * 1024 * 1024,
         state=folder / section.state,
+        proxies=_proxies(path, section.proxy),
     )
+
+
+def _proxies(path: Path, texts: str | list[str] | None) -> tuple[Proxy, ...]:
+    listed = [texts] if isinstance(texts, str) else texts or []
+    proxies = tuple(parse_proxy(text) for text in listed)
+    if any(proxy.password is not None for proxy in proxies) and is_open_to_others(path):
+        raise UsageError(
+            f"The configuration {path} holds the password of a proxy and is open to others; "
+            f"run `chmod 600 {path}`."
+        )
+    return proxies
 
 
 async def serve_attestor(settings: AttestorSettings, fault: Fault | None = None) -> int:
@@ -107,6 +133,8 @@ async def serve_attestor(settings: AttestorSettings, fault: Fault | None = None)
             listeners,
             settings.state,
             dial=_dial,
+            proxies=settings.proxies,
+            local_address=local_address,
             make_machine=honest_machine if fault is None else faulty_machine(fault),
             session_bytes=settings.session_bytes,
         )

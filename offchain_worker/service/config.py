@@ -9,10 +9,12 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Annotated, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
 from offchain_worker.errors import UsageError
+from offchain_worker.swarm.proxy import MAX_CREDENTIAL_BYTES, Proxy
 
 MAX_FILE_BYTES = 256 * 1024
 
@@ -49,6 +51,40 @@ def parse_address(text: str) -> Address:
     return Address(str(address), port)
 
 
+def parse_proxy(text: str) -> Proxy:
+    """Read `socks5://IP:PORT` or `socks5://USER:PASSWORD@IP:PORT`.
+
+    What stands for itself in user name and password may be written as %XX, and must be if it is
+    one of `:/@%`.
+
+    Raises:
+        UsageError: it is none; the message does not quote it, since it may hold a password.
+    """
+    refused = UsageError(
+        "A proxy of the configuration is not in the form socks5://IP:PORT or "
+        "socks5://USER:PASSWORD@IP:PORT, with an IP address and not a name."
+    )
+    scheme, separator, rest = text.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    if scheme != "socks5" or not separator:
+        raise refused
+    try:
+        address = parse_address(place)
+        name, colon, password = (
+            unquote(part, errors="strict") for part in credentials.partition(":")
+        )
+    except (UsageError, UnicodeDecodeError):
+        # Without the cause, which could quote the password.
+        raise refused from None
+    if address.port == 0 or bool(at) != bool(name and colon and password):
+        raise refused
+    if max(len(name.encode()), len(password.encode())) > MAX_CREDENTIAL_BYTES:
+        raise refused
+    if not at:
+        return Proxy(address.host, address.port)
+    return Proxy(address.host, address.port, name, password)
+
+
 class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the chain is: the JSON-RPC address of a node that the operator trusts."""
 
@@ -59,6 +95,7 @@ class AttestorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An attestor's keys, its listening address for fellow attestors, and its state folder.
 
     `session_mib`: what an audited session may read, in MiB, beyond what the draw demands.
+    `proxy`: one or several SOCKS5 proxies through which it goes to hosters (`parse_proxy`).
     """
 
     account: str
@@ -68,6 +105,7 @@ class AttestorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     endpoint: str | None = None
     capacity: int = 4
     session_mib: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] = 64
+    proxy: str | list[str] | None = None
 
 
 class AttestorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -21,6 +21,7 @@ from offchain_worker.errors import UsageError
 from offchain_worker.keys import SEED_BYTES, KeyPair
 
 MAX_FILE_BYTES = 4096
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class KeyKind(StrEnum):
@@ -106,6 +107,18 @@ def describe_key(path: Path) -> tuple[KeyKind, bytes]:
     return content.kind, bytes.fromhex(content.public.removeprefix("0x"))
 
 
+def is_open_to_others(path: Path) -> bool:
+    """Whether anyone but its owner may use a file that holds a secret.
+
+    Raises:
+        UsageError: no such file.
+    """
+    try:
+        return bool(path.stat().st_mode & _OTHERS)
+    except OSError as error:
+        raise UsageError(f"The file {path} cannot be read: {error.strerror}.") from error
+
+
 def _read(path: Path, kind: KeyKind) -> bytes:
     content = _load(path)
     if content.kind is not kind:
@@ -120,7 +133,7 @@ def _load(path: Path) -> _KeyFile:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise UsageError(f"The key file {path} cannot be read: {error.strerror}.") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if mode & _OTHERS:
         raise UsageError(f"The key file {path} is open to others; run `chmod 600 {path}`.")
     try:
         content = msgspec.json.decode(data, type=_KeyFile)
