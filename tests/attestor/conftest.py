@@ -1,6 +1,7 @@
-"""Makes the harness of whole challenges importable by name."""
+"""Makes the modules that only tests use importable by name."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "harness"))
+for folder in ("harness", "audit", "swarm"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / folder))

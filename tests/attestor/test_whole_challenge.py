@@ -5,6 +5,7 @@ Everybody runs as in production, on a mock clock; see `challenge_world`.
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ from offchain_worker.errors import OperationError
 from offchain_worker.explorer.history import read_history
 from offchain_worker.explorer.verify import verify_history
 from offchain_worker.hoster.adversary import Fault
+from offchain_worker.swarm.proxy import Proxy
 
 
 def settlement_of(snapshot: Snapshot) -> Settlement:
@@ -137,6 +139,29 @@ async def test_two_hosters_are_audited_by_the_same_attestors_at_the_same_time(
             for record in (await reports_of(world, challenge)).values()
         ]
         assert len(set(moments)) == 10
+
+
+async def test_an_attestor_whose_proxy_is_down_claims_nothing(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        unlucky = world.attestors[2]
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            unlucky.proxies = (Proxy("127.0.0.1", unused.getsockname()[1], "me", "secret"),)
+            unlucky.stop()
+            await unlucky.start()
+            await world.hire()
+            settlement = settlement_of(await world.settled())
+        assert settlement.outcome is Verdict.PASSED
+        assert (settlement.active, settlement.served, settlement.failed) == (5, 4, 0)
+        assert [absence.account for absence in settlement.absent] == [unlucky.account.public]
+        (missed,) = world.events("audit.missed")
+        assert missed.worker == unlucky.name
+        assert "proxy" in missed.values["reason"]
+        assert world.events("egress.failed")
+        assert "secret" not in repr(world.log)
+        await holds(world)
 
 
 async def test_a_hoster_that_is_gone_fails_and_its_successor_passes(

@@ -43,6 +43,7 @@ from offchain_worker.hoster.store import FeedStore, Library
 from offchain_worker.hypercore.manifest import encode_manifest
 from offchain_worker.keys import KeyPair
 from offchain_worker.service.registration import attestor_registration, hoster_registration
+from offchain_worker.swarm.proxy import Proxy
 from offchain_worker.swarm.roster import PeerAddress
 from offchain_worker.testnet.genesis import UNIT, genesis_patch
 
@@ -178,11 +179,13 @@ class AttestorWorker(Worker):
         capacity: in how many challenges at a time it registers to be.
         fault: what it does wrong.
         isolated: whether no connection to or from its fellows comes about.
+        proxies: through which it goes to hosters; over real sockets, where there is nobody.
     """
 
     capacity: int = 4
     fault: AttestorFault | None = None
     isolated: bool = False
+    proxies: tuple[Proxy, ...] = ()
 
     async def work(self, client: ChainClient, task_status: trio.TaskStatus[None]) -> None:
         listener = MemoryListener()
@@ -196,6 +199,7 @@ class AttestorWorker(Worker):
                 [listener],
                 self.state,
                 dial=self.world.dial,
+                proxies=self.proxies,
                 dial_peer=self.dial_peer,
                 clock_ms=self.clock_ms,
                 make_machine=honest_machine if self.fault is None else faulty_machine(self.fault),

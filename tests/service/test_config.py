@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from offchain_worker.errors import UsageError
+from offchain_worker.service.attestor import load_attestor
 from offchain_worker.service.config import (
     Address,
     AttestorConfig,
@@ -17,8 +18,11 @@ from offchain_worker.service.config import (
     HosterSection,
     load_config,
     parse_address,
+    parse_proxy,
     write_config,
 )
+from offchain_worker.service.keyfiles import KeyKind, write_key
+from offchain_worker.swarm.proxy import Proxy
 
 ATTESTOR = AttestorConfig(
     chain=ChainConfig(url="ws://127.0.0.1:9944"),
@@ -28,6 +32,7 @@ ATTESTOR = AttestorConfig(
         listen="127.0.0.1:4001",
         state='a "quoted" \\ folder',
         capacity=3,
+        proxy=["socks5://192.0.2.1:1080", "socks5://me:pw@[2001:db8::1]:1080"],
     ),
 )
 HOSTER = HosterConfig(
@@ -82,3 +87,73 @@ def test_addresses() -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not an address"):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "proxy"),
+    [
+        ("socks5://192.0.2.1:1080", Proxy("192.0.2.1", 1080)),
+        ("socks5://[2001:db8::1]:9", Proxy("2001:db8::1", 9)),
+        ("socks5://me:pw@192.0.2.1:1", Proxy("192.0.2.1", 1, "me", "pw")),
+        ("socks5://m%3Ae:p%40%2F%25%C3%B6w@192.0.2.1:1", Proxy("192.0.2.1", 1, "m:e", "p@/%öw")),
+        (f"socks5://{'n' * 255}:p@192.0.2.1:1", Proxy("192.0.2.1", 1, "n" * 255, "p")),
+    ],
+)
+def test_proxies(text: str, proxy: Proxy) -> None:
+    assert parse_proxy(text) == proxy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "192.0.2.1:1080",
+        "socks4://192.0.2.1:1080",
+        "http://me:secret@192.0.2.1:1080",
+        "socks5://proxy.example:1080",
+        "socks5://me:secret@proxy.example:1080",
+        "socks5://192.0.2.1",
+        "socks5://192.0.2.1:0",
+        "socks5://192.0.2.1:1080/",
+        "socks5://me@192.0.2.1:1080",
+        "socks5://:secret@192.0.2.1:1080",
+        "socks5://me:@192.0.2.1:1080",
+        "socks5://@192.0.2.1:1080",
+        "socks5://me:secret%ff@192.0.2.1:1080",
+        f"socks5://me:{'secret' * 43}@192.0.2.1:1080",
+    ],
+)
+def test_what_is_no_proxy_is_refused_and_not_quoted(text: str) -> None:
+    with pytest.raises(UsageError, match="is not in the form socks5") as caught:
+        parse_proxy(text)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("proxy", "mode", "refused"),
+    [
+        ("socks5://192.0.2.1:1080", 0o644, False),
+        ("socks5://me:secret@192.0.2.1:1080", 0o600, False),
+        ("socks5://me:secret@192.0.2.1:1080", 0o640, True),
+    ],
+)
+def test_a_file_with_a_password_is_the_owners_alone(
+    tmp_path: Path, proxy: str, mode: int, refused: bool
+) -> None:
+    for kind in (KeyKind.ACCOUNT, KeyKind.SESSION):
+        write_key(tmp_path / f"{kind}.json", kind)
+    path = tmp_path / "attestor.toml"
+    path.write_text(
+        "[chain]\nurl = 'ws://127.0.0.1:1'\n[attestor]\naccount = 'account.json'\n"
+        f"session_key = 'session.json'\nlisten = '[::1]:1'\nstate = 's'\nproxy = '{proxy}'\n"
+    )
+    path.chmod(mode)
+    if not refused:
+        settings = load_attestor(path)
+        assert settings.proxies == (parse_proxy(proxy),)
+        assert "secret" not in repr(settings)
+        return
+    with pytest.raises(UsageError, match=r"is open to others; run `chmod 600") as caught:
+        load_attestor(path)
+    assert "secret" not in str(caught.value)

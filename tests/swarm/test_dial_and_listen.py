@@ -1,14 +1,20 @@
 """TCP on loopback."""
 
+import errno
 import socket
 from contextlib import AsyncExitStack
 
 import pytest
 import trio
 
-from offchain_worker.hypercore.errors import Unreachable
-from offchain_worker.swarm.dial import dial
+from offchain_worker.hypercore.errors import Unreachable, WayOutFailed
+from offchain_worker.swarm.dial import dial, local_address
 from offchain_worker.swarm.listen import listen
+
+
+def socket_class() -> type:
+    with trio.socket.socket() as one:
+        return type(one)
 
 
 async def echo(stream: trio.SocketStream) -> None:
@@ -72,6 +78,50 @@ async def test_nobody_listens() -> None:
         port = unused.getsockname()[1]
         with pytest.raises(Unreachable, match=str(port)):
             await dial("127.0.0.1", port, timeout=5)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EADDRNOTAVAIL, errno.ENETDOWN])
+async def test_what_never_left_this_machine_is_not_the_peers_fault(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(_socket: object, _address: object) -> None:
+        raise OSError(code, "injected")
+
+    monkeypatch.setattr(socket_class(), "connect", connect)
+    with pytest.raises(WayOutFailed, match="injected"):
+        await dial("127.0.0.1", 1, timeout=5)
+
+
+async def test_no_socket_is_not_the_peers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(*_: object) -> None:
+        raise OSError(errno.EMFILE, "injected")
+
+    monkeypatch.setattr(trio.socket, "socket", make)
+    with pytest.raises(WayOutFailed, match="injected"):
+        await dial("127.0.0.1", 1, timeout=5)
+
+
+@pytest.mark.parametrize("code", [errno.ENETUNREACH, errno.EHOSTUNREACH])
+@pytest.mark.parametrize("routed", [True, False])
+async def test_no_route_is_ours_only_if_this_machine_has_none(
+    code: int, routed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(_socket: object, _address: object) -> None:
+        raise OSError(code, "injected")
+
+    def route(_socket: object, _address: object) -> None:
+        if not routed:
+            raise OSError(errno.ENETUNREACH, "no route")
+
+    monkeypatch.setattr(socket_class(), "connect", connect)
+    monkeypatch.setattr(socket.socket, "connect", route)
+    with pytest.raises(Unreachable if routed else WayOutFailed, match="injected"):
+        await dial("192.0.2.1", 1, timeout=5)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", *(["::1"] if has_ipv6() else [])])
+def test_the_local_address_of_a_way(host: str) -> None:
+    assert local_address(host) == host
 
 
 async def test_nobody_answers() -> None:

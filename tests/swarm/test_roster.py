@@ -315,20 +315,25 @@ async def test_a_line_whose_queue_is_full_is_given_up() -> None:
 
 
 @asynccontextmanager
-async def tcp_swarms(pairs: Sequence[KeyPair]) -> AsyncIterator[tuple[list[Any], list[Any]]]:
+async def tcp_swarms(
+    pairs: Sequence[KeyPair], host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[list[Any], list[Any]]]:
     async with AsyncExitStack() as stack:
         swarms: list[Any] = []
         addresses = []
         for pair in pairs:
-            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            listeners = await trio.open_tcp_listeners(0, host=host)
             port = listeners[0].socket.getsockname()[1]
-            addresses.append(PeerAddress(pair.public, "127.0.0.1", port))
+            addresses.append(PeerAddress(pair.public, host, port))
             opened = open_session_swarm(pair, listeners, limits=SwarmLimits(ping_s=0.05))
             swarms.append(await stack.enter_async_context(opened))
         yield swarms, addresses
 
 
-async def test_two_runs_at_once_on_the_same_ports_with_real_journals(tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_two_runs_at_once_on_the_same_ports_with_real_journals(
+    tmp_path: Path, host: str
+) -> None:
     pairs = keypairs(4)
     t0 = wall_clock_ms()
     exits: dict[int, list[Any]] = {1: [], 2: []}
@@ -337,7 +342,7 @@ async def test_two_runs_at_once_on_the_same_ports_with_real_journals(tmp_path: P
         journals = [
             stack.enter_context(Journal.open(tmp_path / f"{i}.sqlite", now_ms=t0)) for i in range(4)
         ]
-        swarms, addresses = await stack.enter_async_context(tcp_swarms(pairs))
+        swarms, addresses = await stack.enter_async_context(tcp_swarms(pairs, host))
 
         async def one(index: int, challenge: int) -> None:
             flip = flip_for(pairs, challenge)
