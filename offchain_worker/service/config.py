@@ -54,8 +54,7 @@ def parse_address(text: str) -> Address:
 def parse_proxy(text: str) -> Proxy:
     """Read `socks5://IP:PORT` or `socks5://USER:PASSWORD@IP:PORT`.
 
-    What stands for itself in user name and password may be written as %XX, and must be if it is
-    one of `:/@%`.
+    Any character of user name and password may be written as %XX; `:`, `@`, `/` and `%` must be.
 
     Raises:
         UsageError: it is none; the message does not quote it, since it may hold a password.

@@ -149,8 +149,6 @@ async def test_an_attestor_whose_proxy_is_down_claims_nothing(
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             unlucky.proxies = (Proxy("127.0.0.1", unused.getsockname()[1], "me", "secret"),)
-            unlucky.stop()
-            await unlucky.start()
             await world.hire()
             settlement = settlement_of(await world.settled())
         assert settlement.outcome is Verdict.PASSED
