@@ -159,9 +159,9 @@ class _Attestor:
             if failure is not None and head.number < failure.again_at:
                 continue
             if challenge_id not in self._followers and item.index is not None:
+                await self._read_endpoint(head)
                 send, receive = trio.open_memory_channel[tuple[Head, OpenChallenge | None]](UPDATES)
                 self._followers[challenge_id] = send
-                await self._read_endpoint(head)
                 _log.info("attestor.drawn", challenge=challenge_id, index=item.index)
                 nursery.start_soon(self._follow, challenge_id, item.index, receive)
         for challenge_id, channel in self._followers.items():
