@@ -212,7 +212,9 @@ class SessionWay(Way):
     def _warn(self, what: str, address: str, **fields: int) -> None:
         counters = self._ways.counters
         counters[f"egress_{what}"] += 1
-        _log.warning(
+        # Where everybody is on one machine, nobody can be told by the address.
+        tell = _log.info if ipaddress.ip_address(address).is_loopback else _log.warning
+        tell(
             f"egress.{what}",
             challenge=self._challenge,
             hoster=self._hoster,
