@@ -269,7 +269,7 @@ class Reader:
                 raise _late(index, limit) from None
             finally:
                 if request_id is not None:
-                    self._cancel(request_id)
+                    self._cancel(request_id, waiter)
 
     def download(
         self, indices: Iterable[int], window: int = WINDOW, *, timeout: float | None = None
@@ -341,17 +341,23 @@ class Reader:
             self.connection.stamp_next(request.sent)
         return request_ids
 
-    def _cancel(self, request_id: int) -> None:
+    def _is_open(self, request_id: int, owner: _Waiter) -> bool:
+        """Whether a request is still that of `owner`: the id of one that was answered is another's
+        before the owner of the first may have looked at the answer."""
+        request = self._requests.get(request_id)
+        return request is not None and request.owner is owner
+
+    def _cancel(self, request_id: int, owner: _Waiter) -> None:
         """Take back a request if it is still open."""
-        if self._requests.pop(request_id, None) is not None:
+        if self._is_open(request_id, owner):
+            del self._requests[request_id]
             self._session.cancel(request_id)
             self._flush_now()
 
-    def _abandon(self, request_id: int) -> None:
+    def _abandon(self, request_id: int, owner: _Waiter) -> None:
         """Let a request that is still open be answered for nobody."""
-        request = self._requests.get(request_id)
-        if request is not None:
-            request.owner = None
+        if self._is_open(request_id, owner):
+            self._requests[request_id].owner = None
 
     def _check(self) -> None:
         if self.error is not None:
@@ -512,8 +518,10 @@ class Download:
                 # What has come together is replaced together, and handed out one by one.
                 self._ready, self._waiter.results = self._waiter.results, self._ready
                 if self._ready:
-                    open_ones = self._reader._requests
-                    self._open = {i: at for i, at in self._open.items() if i in open_ones}
+                    is_open = self._reader._is_open
+                    self._open = {
+                        i: at for i, at in self._open.items() if is_open(i, self._waiter)
+                    }
                     await self._fill()
                     break
                 if not self._open:
@@ -537,7 +545,7 @@ class Download:
         """End the download. What is in flight comes and is thrown away, as at the stock client."""
         self._exhausted = True
         for request_id in self._open:
-            self._reader._abandon(request_id)
+            self._reader._abandon(request_id, self._waiter)
         self._open.clear()
         self._ready.clear()
 

@@ -590,3 +590,34 @@ async def test_the_extension_channel_ends_with_the_connection() -> None:
         pass
     with pytest.raises(trio.EndOfChannel):
         await reader.extensions.receive()
+
+
+async def test_an_answered_request_is_not_cancelled_in_the_name_of_its_successor() -> None:
+    """The id of an answered request is free at once, before its owner has looked."""
+    async with reading(MemoryFeed(300)) as reader:
+
+        async def get(index: int) -> None:
+            assert (await reader.get(index, timeout=2)).data == block(index)
+
+        async def follow(index: int) -> None:
+            while not reader._requests:
+                await trio.lowlevel.checkpoint()
+            while reader._requests:
+                await trio.lowlevel.checkpoint()
+            await get(index)
+
+        # In which order tasks go on is random: both are tried.
+        for index in range(0, 100, 2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(get, index)
+                nursery.start_soon(follow, index + 1)
+        # Many at once, each as soon as another one is there.
+        limit = trio.Semaphore(8)
+
+        async def get_limited(index: int) -> None:
+            async with limit:
+                await get(index)
+
+        async with trio.open_nursery() as nursery:
+            for index in range(100, 300):
+                nursery.start_soon(get_limited, index)

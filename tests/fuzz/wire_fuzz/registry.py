@@ -16,7 +16,7 @@ TARGETS: dict[str, tuple[type[Target], float]] = {
     "evidence": (coinflip.EvidenceTarget, 0.05),
     "channels": (coinflip.MuxTarget, 0.06),
     "machine": (coinflip.MachineTarget, 0.05),
-    "messages": (hypercore.MessageTarget, 0.16),
+    "messages": (hypercore.MessageTarget, 0.13),
     "manifest": (hypercore.ManifestTarget, 0.06),
     "signature": (hypercore.SignatureTarget, 0.04),
     "handshake": (hypercore.HandshakeTarget, 0.01),
@@ -26,5 +26,6 @@ TARGETS: dict[str, tuple[type[Target], float]] = {
     "receipt": (hypercore.ReceiptTarget, 0.05),
     "report": (hypercore.ReportTarget, 0.02),
     "multiproof": (hypercore.MultiproofTarget, 0.03),
+    "peers": (hypercore.PeersTarget, 0.03),
 }
 """By name; the second is the share of all inputs."""

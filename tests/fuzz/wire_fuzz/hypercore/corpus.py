@@ -42,6 +42,7 @@ class Corpus:
         bodies: bodies of messages by type.
         manifests, multisignatures: encoded.
         heads: (feed key, encoded manifest, head) with good signatures.
+        peers: messages of the peer exchange.
         receipts, reports, proofs: encoded; a proof is that of several chunks, by its parts.
         frames: what npm peers gave to the secret stream.
         feeds: to serve from, one damaged.
@@ -52,6 +53,7 @@ class Corpus:
     manifests: list[bytes]
     multisignatures: list[bytes]
     heads: list[tuple[bytes, bytes, Head]]
+    peers: list[bytes]
     receipts: list[bytes]
     reports: list[bytes]
     proofs: list[dict[str, Any]]
@@ -71,6 +73,7 @@ def corpus() -> Corpus:
         manifests=[bytes.fromhex(entry["raw"]) for entry in load("manifests.json")["manifests"]],
         multisignatures=[bytes.fromhex(case["signature"]) for case in cases],
         heads=[*_own_heads(), *(_case_head(case) for case in cases if case["valid"])],
+        peers=[bytes.fromhex(entry["message"]) for entry in load("peers.json")["valid"]],
         receipts=[bytes.fromhex(receipt["message"]) for receipt in challenge["receipts"]],
         reports=[bytes.fromhex(report["report"]) for report in challenge["reports"]],
         proofs=challenge["multiproofs"],

@@ -30,6 +30,13 @@ from offchain_worker.hypercore.noise import Handshake
 from offchain_worker.hypercore.secret_stream import SecretStream, frame
 from offchain_worker.hypercore.tree import Node
 from offchain_worker.keys import KeyPair
+from offchain_worker.swarm.peer_exchange import (
+    DIALS,
+    AddressBook,
+    Peers,
+    PeersError,
+    reach_of,
+)
 from wire_fuzz import mutation
 from wire_fuzz.hypercore.corpus import (
     Conversation,
@@ -342,6 +349,29 @@ class ReceiptTarget(HypercoreTarget):
         except ReceiptError:
             return ACCEPTED
         raise AssertionError("nobody can sign with a key drawn just now")
+
+
+class PeersTarget(HypercoreTarget):
+    """`Peers.decode`, and what an address book makes of it."""
+
+    def make(self) -> bytes:
+        return self.vary(self.corpus.peers, self.source.choice((0, 4)))
+
+    def feed(self, data: bytes) -> str:
+        try:
+            peers = Peers.decode(data)
+        except PeersError:
+            return "encoding"
+        expect(peers.encode() == data, "a message has one encoding")
+        book = AddressBook()
+        teller = self.source.choice(("127.0.0.1", "10.0.0.1", "8.8.8.8"))
+        book.heard(peers.others, teller)
+        now = 0.0
+        while (endpoint := book.to_dial(now)) is not None:
+            expect(reach_of(endpoint.host) >= reach_of(teller), "no address leads further inside")
+            now += 1.0
+        expect(now <= DIALS.burst + 2, "connections are rationed")
+        return ACCEPTED
 
 
 class ReportTarget(HypercoreTarget):
