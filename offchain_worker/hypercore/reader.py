@@ -519,9 +519,7 @@ class Download:
                 self._ready, self._waiter.results = self._waiter.results, self._ready
                 if self._ready:
                     is_open = self._reader._is_open
-                    self._open = {
-                        i: at for i, at in self._open.items() if is_open(i, self._waiter)
-                    }
+                    self._open = {i: at for i, at in self._open.items() if is_open(i, self._waiter)}
                     await self._fill()
                     break
                 if not self._open:
