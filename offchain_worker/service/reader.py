@@ -64,7 +64,8 @@ async def serve_reader(settings: ReaderSettings) -> int:
             )
         except OSError as error:
             raise UsageError(f"The reader cannot listen on {listen}: {error.strerror}.") from error
-        _log.info("reader.listening", address=str(listen))
+        host, port = listeners[0].socket.getsockname()[:2]
+        _log.info("reader.listening", address=str(Address(host, port)))
     plan = WatchPlan(
         feed_key=settings.feed_key,
         origin=Endpoint.of(settings.peer.host, settings.peer.port),

@@ -180,6 +180,9 @@ class _Watcher:
             self._sink(self._next, data)
             self._next += 1
             self._window.release()
+        head = self._feed.head()
+        if head is not None and self._next == head.length:
+            _log.info("reader.caught_up", length=head.length, peers=len(self._swarm.members))
         self._all_read.set()
         self._all_read = trio.Event()
 
