@@ -67,6 +67,8 @@ def test_a_feed_with_gaps_names_them(tmp_path, path):
         assert list(part.missing()) == [1, 3, 4, 5, 6, 7, 8, 10, 11, 12]
         assert part.has(9)
         assert not part.has(1)
+        assert list(part.held_in(1, 9)) == [2]
+        assert list(part.held_in(0, 20)) == [0, 2, 9]
         assert not part.is_complete()
         part.close()
         part = FeedStore(tmp_path / "part.feed")

@@ -1,5 +1,7 @@
 """The reader's state without any I/O."""
 
+from dataclasses import replace
+
 import pytest
 from hypercore_feeds import KEY, MemoryFeed, block
 from hypothesis import given
@@ -14,8 +16,9 @@ from offchain_worker.hypercore.client import (
     ClientSession,
     ExtensionReceived,
     HeadVerified,
+    SessionFailed,
 )
-from offchain_worker.hypercore.errors import DecodeError
+from offchain_worker.hypercore.errors import BadProof, DecodeError
 
 FEED = MemoryFeed(20)
 
@@ -71,6 +74,30 @@ def test_an_upgrade_that_is_outdated_when_it_comes() -> None:
         m.Type.DATA, answer(feed, m.Request(1, 0, upgrade=m.RequestUpgrade(5, 1))).encode()
     )
     assert session.head.length == 6
+
+
+def test_a_head_that_is_proved_in_two_steps() -> None:
+    """Of a feed with a prologue, the reference first proves the prologue, then the rest."""
+    feed = MemoryFeed(20)
+    for steps in (12, 19):
+        session = ClientSession(KEY)
+        session.receive(m.Type.SYNC, m.Sync(0, 20, 0, has_manifest=True).encode())
+        request = m.Request.decode(sent(session)[-1][1])
+        assert request.upgrade == m.RequestUpgrade(0, 20)
+        asked = replace(request, upgrade=m.RequestUpgrade(0, steps))
+        [event] = session.receive(m.Type.DATA, answer(feed, asked).encode())
+        assert isinstance(event, HeadVerified)
+        assert event.head == feed.head()
+
+
+def test_a_shorter_head_than_asked_for() -> None:
+    session = ClientSession(KEY)
+    session.receive(m.Type.SYNC, m.Sync(0, 20, 0, has_manifest=True).encode())
+    request = m.Request.decode(sent(session)[-1][1])
+    shorter = replace(request, upgrade=m.RequestUpgrade(0, 12))
+    [event] = session.receive(m.Type.DATA, answer(MemoryFeed(12), shorter).encode())
+    assert isinstance(event, SessionFailed)
+    assert isinstance(event.error, BadProof)
 
 
 def test_a_longer_head_than_asked_for() -> None:

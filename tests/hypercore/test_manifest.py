@@ -209,9 +209,44 @@ def test_version_0() -> None:
         m.verify_head(m.feed_key(several), several, 0, 5, root_hash, AUTHOR.sign(message))
 
 
+@pytest.mark.parametrize("ahead", [0, 3])
+def test_version_0_with_several_signers(ahead: int) -> None:
+    """Each signs with its own namespace; a patch names its nodes by their places in a list."""
+    signers = tuple(
+        m.Signer(bytes([number]) * 32, pair.public) for number, pair in enumerate((AUTHOR, OTHER))
+    )
+    manifest = m.Manifest(0, allow_patch=True, quorum=2, signers=signers)
+    key = m.feed_key(manifest)
+    short, _ = grow(5)
+    long, nodes = grow(5 + ahead)
+    patch = [nodes[index] for index in tree.upgrade_steps(5, 5 + ahead)] if ahead else []
+
+    def part(number: int, pair: KeyPair, *, patched: bool) -> bytes:
+        signed = long if patched else short
+        message = m.signable(key, manifest, 0, signed.length, signed.tree_hash(), number)
+        assert message[32:64] == bytes([number]) * 32
+        places = bytes([5, ahead, len(patch), *range(len(patch))]) if patched else b""
+        return bytes([patched, number]) + pair.sign(message) + places
+
+    def field(*parts: bytes) -> bytes:
+        encoded = b"".join(bytes([one.index, one.size]) + one.hash for one in patch)
+        return bytes([len(parts)]) + b"".join(parts) + bytes([len(patch)]) + encoded
+
+    one, other = part(0, AUTHOR, patched=bool(ahead)), part(1, OTHER, patched=False)
+    head = (key, manifest, 0, 5, short.tree_hash())
+    m.verify_head(*head, field(one, other), short.roots)
+    m.verify_head(*head, field(other, one), short.roots)
+    for bad in (field(one), field(one, one), field(one, part(1, AUTHOR, patched=False)), one[2:66]):
+        with pytest.raises(BadProof):
+            m.verify_head(*head, bad, short.roots)
+    for cut in range(len(field(one, other))):
+        with pytest.raises(DecodeError):
+            m.decode_v0_multisignature(field(one, other)[:cut])
+
+
 @given(st.binary(max_size=200))
 def test_only_decode_errors_leave_the_decoders(data: bytes) -> None:
-    for decode in (m.decode_manifest, m.decode_multisignature):
+    for decode in (m.decode_manifest, m.decode_multisignature, m.decode_v0_multisignature):
         try:
             decode(data)
         except DecodeError:
