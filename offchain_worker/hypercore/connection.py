@@ -371,6 +371,11 @@ class Connection:
         """End the connection at once; what is queued is lost."""
         self._end(error or Disconnected("the connection was closed by this side"))
 
+    @property
+    def established(self) -> bool:
+        """Whether the peer has shown that it has the handshake's keys."""
+        return self._secret.opened
+
     async def wait_closed(self) -> Disconnected:
         """Wait for the end of the connection; returns why it ended."""
         await self._ended.wait()
@@ -471,6 +476,10 @@ class Connection:
             await loop()
         except Disconnected as error:
             self._end(error)
+        except HandshakeFailed as error:
+            failure = Disconnected(str(error))
+            failure.__cause__ = error
+            self._end(failure)
         except DecodeError as error:
             self._end(ProtocolViolation(f"a message cannot be read: {error}"))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -590,6 +599,7 @@ async def open_connection(
     idle_timeout: float = IDLE_S,
     incoming_bytes: int = QUEUE_BYTES,
     max_strays: int | None = None,
+    early: bool = False,
 ) -> AsyncIterator[Connection]:
     """Run the handshake over `stream` and hold the connection for the body.
 
@@ -617,6 +627,9 @@ async def open_connection(
             `MESSAGE_WEIGHT` more than its frame. Nothing is read from the stream meanwhile.
         max_strays: how much may come that no channel takes, keep-alives among it, until the
             connection is ended; None: any number.
+        early: hold the connection as soon as its keys are known, as the stock client does, and
+            not only when the peer has shown that it has them too (`Connection.established`).
+            Until then what goes wrong with the handshake ends the connection as `Disconnected`.
 
     Raises:
         HandshakeFailed: wrong bytes, the peer went away, or `timeout`.
@@ -631,7 +644,7 @@ async def open_connection(
     )
     try:
         with trio.fail_after(timeout):
-            first, bytes_in, bytes_out = await _shake_hands(stream, secret, accept)
+            first, bytes_in, bytes_out = await _shake_hands(stream, secret, accept, early=early)
     except BaseException as error:
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(stream)
@@ -673,7 +686,11 @@ async def open_connection(
 
 
 async def _shake_hands(
-    stream: trio.abc.Stream, secret: SecretStream, accept: Callable[[bytes], bool] | None
+    stream: trio.abc.Stream,
+    secret: SecretStream,
+    accept: Callable[[bytes], bool] | None,
+    *,
+    early: bool,
 ) -> tuple[list[bytes], int, int]:
     """Run the handshake; returns plaintexts that came early, bytes received and sent."""
     first: list[bytes] = []
@@ -688,7 +705,7 @@ async def _shake_hands(
         if data:
             await stream.send_all(data)
             bytes_out += len(data)
-        if secret.opened:
+        if secret.opened or (early and secret.session is not None):
             return first, bytes_in, bytes_out
         received = await stream.receive_some(RECEIVE_BYTES)
         if not received:

@@ -594,6 +594,7 @@ async def read_feed(
     body leaves as it is.
 
     Raises:
+        HandshakeFailed: of a connection opened early, the handshake came to nothing.
         NotHosted: the peer rejects the feed, shows no head in time, or has no block.
         BadProof: its head does not verify.
         NoData: it announces a head and refuses, or closes instead of, proving it.
@@ -613,7 +614,11 @@ async def read_feed(
         )
     except ChannelRejected as error:
         raise NotHosted("the peer does not serve the feed") from error
-    except ReadTimeout as error:
+    except (Disconnected, ReadTimeout) as error:
+        if not connection.established:
+            raise HandshakeFailed(f"the handshake was not answered: {error}") from error
+        if isinstance(error, Disconnected):
+            raise
         raise NotHosted(f"the peer did not open the feed in {limits.head:g} s") from error
     try:
         with trio.move_on_at(deadline) as waiting:
@@ -663,6 +668,7 @@ async def open_reader(
             accept=accept,
             max_frame=max_frame,
             max_strays=MAX_STRAYS,
+            early=True,
         ) as connection,
         read_feed(connection, feed_key, limits) as reader,
     ):

@@ -1,5 +1,5 @@
 // A stock peer that does what it is told: node peer.mjs [--version 11] [--seed HEX] [--trace]
-//   [--small-wants]
+//   [--head BYTES] [--small-wants]
 // Lines of JSON on standard input are its commands (`obey` in peers.mjs); what happens to its cores
 // and streams it prints as events. Its cores have names; each is replicated on every stream.
 import { createHash } from 'node:crypto'
@@ -13,7 +13,9 @@ import {
 
 const BATCH_BLOCKS = 1024
 
-const chosen = options({ version: '11', seed: undefined, trace: false, 'small-wants': false })
+const chosen = options({
+  version: '11', seed: undefined, trace: false, head: '64', 'small-wants': false
+})
 const Hypercore = await hypercore(chosen.version)
 if (chosen['small-wants']) Hypercore.enable(Hypercore.SMALL_WANTS)
 const keys = keyPair(chosen.seed)
@@ -42,7 +44,7 @@ function state(one) {
 }
 
 function added(stream) {
-  if (chosen.trace) trace(stream, { head: 64 })
+  if (chosen.trace) trace(stream, { head: Number(chosen.head) })
   streams.add(stream)
   stream.on('close', () => streams.delete(stream))
   stream.on('handshake', () => say('stream', { remote: hex(stream.remotePublicKey) }))
