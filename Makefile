@@ -7,7 +7,7 @@ CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
 .PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz model bench wheel \
-	clients npm-peers test-node interop image lock clean
+	clients npm-peers test-node interop distinguish image lock clean
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -57,6 +57,15 @@ bench: $(VENV)/installed $(if $(PARTS),$(if $(filter transport,$(PARTS)),npm-pee
 model:
 	@$(PYTHON) docs/model/check $(ARGS)
 
+## Whether a hoster that learns can tell audits from readers; SESSIONS=n of each (400).
+distinguish: $(VENV)/installed $(VENV)/distinguish npm-peers
+	$(BIN)/python -m distinguish $(if $(SESSIONS),--sessions $(SESSIONS)) $(ARGS)
+
+$(VENV)/distinguish: requirements-distinguish.txt $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-distinguish.txt
+	@touch $@
+
 wheel: $(VENV)/installed
 	rm -f dist/datdot-*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
@@ -83,6 +92,9 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --constraints requirements-dev.txt pyproject.toml \
 		--output-file requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --extra distinguish --constraints requirements-dev.txt \
+		pyproject.toml --output-file requirements-distinguish.txt
 
 ## Unmodified npm peers for interoperation tests and benchmarks (needs Node 20 or newer).
 npm-peers: tests/interop/node/node_modules/.package-lock.json

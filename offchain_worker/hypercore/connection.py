@@ -89,6 +89,11 @@ class Incoming:
         return self.frame[self.offset :]
 
 
+Tap = Callable[[bool, bytes, float], None]
+"""Told of each plaintext: whether this side sent it, its bytes, and when, in seconds of
+`trio.current_time`: handed to the stream, or arrived. It must not wait."""
+
+
 class Receiver(Protocol):
     """Takes what happens on a channel at once, in the task that reads from the stream.
 
@@ -270,6 +275,7 @@ class Connection:
         handshake_s: how long the handshake took, in seconds.
         bytes_in, bytes_out: on the wire, the handshake included.
         error: why the connection ended, or None as long as it is up.
+        tap: told of all plaintexts from the moment that it is set; None by default.
     """
 
     def __init__(
@@ -299,6 +305,7 @@ class Connection:
         self.bytes_in = bytes_in
         self.bytes_out = bytes_out
         self.error: Disconnected | None = None
+        self.tap: Tap | None = None
         self._stream = stream
         self._secret = secret
         self._mux = Mux(max_strays)
@@ -505,6 +512,8 @@ class Connection:
     async def _take(self, plaintexts: list[bytes], arrived: float) -> None:
         taken = 0
         for plaintext in plaintexts:
+            if self.tap is not None:
+                self.tap(False, plaintext, arrived)
             for event in self._mux.receive(plaintext):
                 await self._handle(event, arrived)
                 taken += 1
@@ -556,6 +565,9 @@ class Connection:
             frames = self._secret.encrypt(*plaintexts)
             self._writing_since = trio.current_time()
             self._stamp(self._writing_since)
+            if self.tap is not None:
+                for plaintext in plaintexts:
+                    self.tap(True, plaintext, self._writing_since)
             await self._stream.send_all(frames)
             self._writing_since = math.inf
             self._last_written = trio.current_time()

@@ -34,6 +34,7 @@ from offchain_worker.hypercore.errors import (
     ChannelClosed,
     ChannelRejected,
     Disconnected,
+    HandshakeFailed,
     HypercoreError,
     NoData,
     NotHosted,
@@ -47,6 +48,8 @@ from offchain_worker.hypercore.tree import Node
 from offchain_worker.keys import KeyPair
 
 WINDOW = 48
+SETTLING_S = 0.1
+"""For so long at most a head is new if nothing else comes."""
 _STATES = (m.Type.SYNC, m.Type.DATA, m.Type.NO_DATA, m.Type.BITFIELD, m.Type.RANGE)
 """Messages upon which the stock client looks for what else it could ask for."""
 _ANSWERS = (BlockVerified, RequestFailed, AnsweredLate)
@@ -214,6 +217,7 @@ class Reader:
         self._unasked = Allowance(trio.current_time())
         self._changed = trio.lowlevel.ParkingLot()
         self._starting: list[Download] = []
+        self._head_settles_until = -math.inf
 
     @property
     def head(self) -> Head:
@@ -404,6 +408,7 @@ class Reader:
 
     def message(self, incoming: Incoming) -> None:
         """Take a message of the hoster, and answer it."""
+        self._head_settles_until = -math.inf
         events = self._session.receive(
             incoming.type, incoming.frame, incoming.offset, batched=incoming.batched
         )
@@ -439,6 +444,7 @@ class Reader:
             case ExtensionReceived(name, payload):
                 self._on_extension(ExtensionMessage(name, payload, arrived))
             case HeadVerified():
+                self._head_settles_until = trio.current_time() + SETTLING_S
                 self._changed.unpark_all()
             case AvailabilityChanged(pages):
                 # What covers many pages is paid for like as many messages, at an eighth.
@@ -487,13 +493,15 @@ class Download:
     """Blocks in the order of their arrival; made by `Reader.download`.
 
     As the stock client's, it begins with one request, and fills its window when the hoster says
-    anything about the feed after that; from then on each arrival makes a request.
+    anything about the feed after that; from then on each arrival makes a request. Begun with a new
+    head it fills its window at once: the stock client is not done with that message then.
     """
 
     def __init__(self, reader: Reader, indices: Iterable[int], window: int, limit: float) -> None:
         self._reader = reader
         self._indices = iter(indices)
-        self._window = 1
+        settled = trio.current_time() > reader._head_settles_until
+        self._window = 1 if settled else window
         self._full_window = window
         self._limit = limit
         self._waiter = _Waiter()

@@ -1,0 +1,1 @@
+"""Whether a hoster can tell audits from readers: it is given all that it sees, and learns."""
