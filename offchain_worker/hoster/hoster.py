@@ -212,6 +212,7 @@ class Session:
         self._hoster = hoster
         self._connection = connection
         self._host = host
+        self._told: set[str] = set()
         self._collectors: dict[bytes, ReceiptCollector] = {}
 
     async def on_request(self, session: FeedSession, request: Request) -> None:
@@ -253,17 +254,24 @@ class Session:
             asked = Peers.decode(message)
         except PeersError as error:
             hoster.counters["peers_refused"] += 1
-            _log.info("hoster.peers_refused", host=self._host, reason=str(error))
+            self._tell_once("hoster.peers_refused", str(error))
             return
         others = hoster._listening[session.feed.key].asked(
             self._connection, self._host, asked.port, trio.current_time(), hoster._choices
         )
         if others is None:
             hoster.counters["peers_asked_too_often"] += 1
+            self._tell_once("hoster.peers_asked_too_often", "it got its answers")
             return
         hoster.counters["peers_answered"] += 1
         answer = Peers(hoster._port, others).encode()
         await session.send_extension(peer_exchange.EXTENSION, answer)
+
+    def _tell_once(self, event: str, reason: str) -> None:
+        """Log what one connection may do many times; the counters count it."""
+        if event not in self._told:
+            self._told.add(event)
+            _log.info(event, host=self._host, reason=reason)
 
     def forget(self) -> None:
         """The connection has ended."""

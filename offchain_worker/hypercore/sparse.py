@@ -10,10 +10,14 @@ from offchain_worker.hypercore.feed import ChangeSignal, Head
 from offchain_worker.hypercore.tree import Node
 
 
+MAX_BLOCKS = 4_096
+"""Held at most, however short they are: what is held is told to each peer, block by block."""
+
+
 class SparseFeed:
     """Verified blocks of one feed with what proves them; a `Feed` for the server.
 
-    Memory is bounded by `capacity` for blocks: the oldest ones make room. The tree nodes, some
+    Memory is bounded by `capacity` and `MAX_BLOCKS` for blocks: the oldest ones make room. The tree nodes, some
     300 bytes for each block that was ever read, stay until the feed is dropped.
 
     Attributes:
@@ -51,7 +55,9 @@ class SparseFeed:
         """Hold a verified block whose proof is in `nodes`; the oldest may have to go."""
         self._bytes += len(data) - len(self._blocks.pop(index, b""))
         self._blocks[index] = data
-        while self._bytes > self._capacity and len(self._blocks) > 1:
+        while len(self._blocks) > 1 and (
+            self._bytes > self._capacity or len(self._blocks) > MAX_BLOCKS
+        ):
             _, oldest = self._blocks.popitem(last=False)
             self._bytes -= len(oldest)
         self._changes.notify()

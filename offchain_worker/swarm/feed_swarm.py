@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
@@ -58,6 +58,7 @@ class Member:
         host: its address.
         endpoint: where it was dialled; None: it called.
         busy: how many blocks are being read from it.
+        refused: what was refused of it, by the swarm's counters.
     """
 
     peer: Peer
@@ -65,6 +66,7 @@ class Member:
     host: str
     endpoint: Endpoint | None
     busy: int = 0
+    refused: set[str] = field(default_factory=set)
 
 
 class FeedSwarm:
@@ -286,23 +288,31 @@ class FeedSwarm:
             try:
                 peers = Peers.decode(message.payload)
             except PeersError as error:
-                self.counters["messages_refused"] += 1
-                _log.info("swarm.peers_refused", host=member.host, reason=str(error))
+                self._refuse(member, "messages_refused", str(error))
                 continue
             now = trio.current_time()
             if member.endpoint is None:
                 others = self._listening.asked(member, member.host, peers.port, now, self._choices)
                 if others is None:
-                    self.counters["asked_too_often"] += 1
+                    self._refuse(member, "asked_too_often", "it got its answers")
                 else:
                     await self._answer(member, Peers(self._port, others))
             elif answers.take(now):
                 self.counters["told"] += len(peers.others)
                 refused = self._book.heard(peers.others, member.host)
-                self.counters["told_refused"] += refused
+                if refused:
+                    reason = "too many, or none of its business"
+                    self._refuse(member, "told_refused", reason, refused)
                 self._dial_told()
             else:
-                self.counters["told_too_often"] += 1
+                self._refuse(member, "told_too_often", "it was asked seldom")
+
+    def _refuse(self, member: Member, counter: str, reason: str, count: int = 1) -> None:
+        """Count what is refused, and log it once for each peer, which may do it many times."""
+        self.counters[counter] += count
+        if counter not in member.refused:
+            member.refused.add(counter)
+            _log.info(f"swarm.{counter}", host=member.host, reason=reason)
 
     async def _answer(self, member: Member, peers: Peers) -> None:
         try:
