@@ -9,7 +9,6 @@ import trio
 from offchain_worker.hypercore.feed import ChangeSignal, Head
 from offchain_worker.hypercore.tree import Node
 
-
 MAX_BLOCKS = 4_096
 """Held at most, however short they are: what is held is told to each peer, block by block."""
 
@@ -17,8 +16,8 @@ MAX_BLOCKS = 4_096
 class SparseFeed:
     """Verified blocks of one feed with what proves them; a `Feed` for the server.
 
-    Memory is bounded by `capacity` and `MAX_BLOCKS` for blocks: the oldest ones make room. The tree nodes, some
-    300 bytes for each block that was ever read, stay until the feed is dropped.
+    Memory is bounded by `capacity` and `MAX_BLOCKS` for blocks: the oldest ones make room. The
+    tree nodes, some 300 bytes for each block that was ever read, stay until the feed is dropped.
 
     Attributes:
         key: the feed's 32-byte key.
