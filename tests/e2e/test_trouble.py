@@ -19,8 +19,8 @@ Feed = Callable[[Path], Path]
 END_SECONDS = 5.0
 """Within so many seconds of a signal all processes must have ended."""
 STEP_SECONDS = 90.0
-PROCESSES = 9
-"""Of a testnet with two hosters and five attestors: these, the chain and the author."""
+PROCESSES = 11
+"""Of a testnet with two hosters, five attestors and two readers: these, the chain, the author."""
 
 
 def missing(folder: Path) -> Path:
