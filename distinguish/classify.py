@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -12,8 +13,8 @@ from threadpoolctl import threadpool_limits
 
 FOLDS = 5
 RESAMPLES = 500
-Matrix = np.ndarray
-Vector = np.ndarray
+Matrix: TypeAlias = "np.ndarray[Any, Any]"
+Vector: TypeAlias = "np.ndarray[Any, Any]"
 
 
 @dataclass(frozen=True)
