@@ -33,7 +33,7 @@ PRIORITY_GET = 1
 PRIORITY_DOWNLOAD = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
     """Messages (type, body) to send in one frame; `batch`: in the form of a batch."""
 
@@ -48,7 +48,7 @@ class HeadVerified:
     head: Head
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BlockVerified:
     """The block of request `request` was verified."""
 

@@ -1,9 +1,13 @@
 """The messages of a `hypercore/alpha` channel (hypercore.md §4).
 
-Each message is a frozen dataclass with `encode()` and `decode(body, offset)`; the offset, where
+Each message is a dataclass with `encode()` and `decode(body, offset)`; the offset, where
 the message begins in its frame, saves a copy of each block. A decoder reads only what is there,
 refuses what is left over where the protocol has no extension, and raises nothing but
 `DecodeError`.
+
+What comes or goes for every block is made by plain dataclasses: a frozen one sets its fields by
+`object.__setattr__`, which takes five times as long; with the nine objects that a reader makes for
+a block some 7 µs.
 """
 
 from __future__ import annotations
@@ -178,7 +182,7 @@ class Sync:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestBlock:
     """A block by its index, with `nodes` levels of siblings; also a hash by its tree index."""
 
@@ -202,7 +206,7 @@ class RequestUpgrade:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """A request; `priority` is 1 for a single `get`, 0 in a download."""
 
@@ -268,7 +272,7 @@ class Cancel:
         return cls(Decoder(body, offset).uint())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DataBlock:
     """A block's bytes and its siblings, bottom-up."""
 
@@ -304,7 +308,7 @@ class DataUpgrade:
     signature: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Data:
     """The answer to the request with id `request`."""
 

@@ -84,7 +84,7 @@ class Closed:
     channel: MuxChannel
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """A message on an open channel.
 

@@ -81,7 +81,7 @@ class Timeouts:
     block: float = 20.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Block:
     """A verified block.
 
@@ -132,7 +132,8 @@ class _Waiter:
 
     def put(self, result: Block | HypercoreError) -> None:
         self.results.append(result)
-        self._arrived.unpark_all()
+        if self._arrived:
+            self._arrived.unpark_all()
 
     def wake(self) -> None:
         """Let who waits look again."""

@@ -10,6 +10,7 @@ length is that of a Python object, or checked against one, before the library ge
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from nacl import bindings
 from nacl._sodium import ffi, lib
@@ -78,7 +79,7 @@ class Opener:
         self._state = bindings.crypto_secretstream_xchacha20poly1305_state()
         bindings.crypto_secretstream_xchacha20poly1305_init_pull(self._state, header, key)
         self._tag = ffi.new("unsigned char *")
-        self._kept = bytearray()
+        self._target = _room(0)
 
     def open(self, sealed: bytes | memoryview) -> bytes:
         """The plaintext; its tag is not looked at.
@@ -89,13 +90,12 @@ class Opener:
         size = len(sealed) - SEAL_BYTES
         if size < 0:
             raise NotAuthentic(f"{len(sealed)} bytes are too few")
-        plain = self._kept if size <= len(self._kept) else bytearray(size)
-        if len(self._kept) < size <= _KEPT_BYTES:
-            self._kept = plain
-        with (
-            ffi.from_buffer("unsigned char[]", sealed) as source,
-            ffi.from_buffer("unsigned char[]", plain, require_writable=True) as target,
-        ):
+        target = self._target
+        if size > len(target):
+            target = _room(size)
+            if size <= _KEPT_BYTES:
+                self._target = target
+        with ffi.from_buffer("unsigned char[]", sealed) as source:
             status = lib.crypto_secretstream_xchacha20poly1305_pull(
                 self._state.statebuf,
                 target,
@@ -108,5 +108,9 @@ class Opener:
             )
         if status != 0:
             raise NotAuthentic("the bytes do not authenticate")
-        with memoryview(plain) as view:
-            return bytes(view[:size])
+        plaintext: bytes = ffi.buffer(target, size)[:]
+        return plaintext
+
+
+def _room(size: int) -> Any:
+    return ffi.new("unsigned char[]", size)
