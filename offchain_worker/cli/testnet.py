@@ -27,6 +27,9 @@ def run(
     attestors: Annotated[int | None, typer.Option(help="How many attestors (5).")] = None,
     hosters: Annotated[int | None, typer.Option(help="How many hosters (2).")] = None,
     readers: Annotated[int | None, typer.Option(help="How many readers make traffic (2).")] = None,
+    ipv6: Annotated[
+        bool, typer.Option("--ipv6", help="Everybody but the chain listens on ::1.")
+    ] = False,
     block_ms: Annotated[int | None, typer.Option(help="Time between blocks (500).")] = None,
     port: Annotated[
         int,
@@ -61,6 +64,7 @@ def run(
         attestors=attestors,
         hosters=hosters,
         readers=readers,
+        ipv6=ipv6,
         block_ms=block_ms,
         port=port,
         directory=directory,

@@ -11,6 +11,7 @@ logs/                   one file a process, those of readers among them
 
 from __future__ import annotations
 
+import errno
 import socket
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +21,7 @@ import msgspec
 from offchain_worker.chain.accounts import Account
 from offchain_worker.errors import UsageError
 from offchain_worker.service.config import (
+    Address,
     AttestorConfig,
     AttestorSection,
     ChainConfig,
@@ -31,6 +33,7 @@ from offchain_worker.service.config import (
 from offchain_worker.service.keyfiles import KeyKind, read_account, write_key
 
 HOST = "127.0.0.1"
+HOST_IPV6 = "::1"
 MAX_PROVIDERS = 64
 SESSION_MIB = 16
 """All attestors and hosters share one machine, and a window lasts 15 s."""
@@ -45,6 +48,7 @@ class Choices(msgspec.Struct, frozen=True):
     block_ms: int
     ports: list[int]
     readers: int = 0
+    ipv6: bool = False
 
 
 class Layout:
@@ -95,6 +99,15 @@ class Layout:
         return f"ws://{HOST}:{self.rpc_port}"
 
     @property
+    def host(self) -> str:
+        """The address of everybody but the chain's JSON-RPC, which is always on `HOST`."""
+        return HOST_IPV6 if self.choices.ipv6 else HOST
+
+    def address(self, port: int) -> str:
+        """`IP:PORT` of everybody but the chain."""
+        return str(Address(self.host, port))
+
+    @property
     def author_port(self) -> int:
         """Where the author serves the feed."""
         return self.choices.ports[1]
@@ -133,6 +146,7 @@ def open_layout(
     block_ms: int | None,
     port: int,
     readers: int | None = None,
+    ipv6: bool = False,
 ) -> Layout:
     """Read a testnet's folder, or make one: keys, ports and configuration files.
 
@@ -144,6 +158,7 @@ def open_layout(
         port: of the chain's JSON-RPC, the other processes take the ports after it; 0 lets the
             system choose all of them.
         readers: how many; 2 when left out.
+        ipv6: whether everybody but the chain listens on `HOST_IPV6`.
 
     Raises:
         UsageError: the numbers are out of range or differ from those the folder was made with,
@@ -162,7 +177,11 @@ def open_layout(
                 raise UsageError(
                     f"{root} was made with {name} {made}; leave {name} out or choose another --dir."
                 )
-        _check_ports(layout.choices.ports)
+        if ipv6 and not layout.choices.ipv6:
+            raise UsageError(
+                f"{root} was made without --ipv6; leave it out or choose another --dir."
+            )
+        _check_ports(layout.host, layout.choices.ports)
         return layout
     attestors = 5 if attestors is None else attestors
     hosters = 2 if hosters is None else hosters
@@ -176,8 +195,9 @@ def open_layout(
         raise UsageError(f"--block-ms must be from 200 to 6000, not {block_ms}.")
     if not 0 <= readers <= MAX_READERS:
         raise UsageError(f"--readers must be from 0 to {MAX_READERS}, not {readers}.")
-    ports = _choose_ports(port, 2 + hosters + attestors + readers)
-    layout = Layout(root, Choices(attestors, hosters, block_ms, ports, readers))
+    host = HOST_IPV6 if ipv6 else HOST
+    ports = _choose_ports(host, port, 2 + hosters + attestors + readers)
+    layout = Layout(root, Choices(attestors, hosters, block_ms, ports, readers, ipv6))
     try:
         root.mkdir(parents=True, exist_ok=True)
         _make(layout)
@@ -189,7 +209,7 @@ def open_layout(
 
 def write_hoster_config(layout: Layout, folder: Path, feeds: list[bytes]) -> None:
     """Write `hoster.toml`: it replicates `feeds` (32-byte keys) from the author."""
-    upstream = [f"{HOST}:{layout.author_port}"]
+    upstream = [layout.address(layout.author_port)]
     write_config(
         folder / "hoster.toml",
         HosterConfig(
@@ -197,7 +217,7 @@ def write_hoster_config(layout: Layout, folder: Path, feeds: list[bytes]) -> Non
             hoster=HosterSection(
                 account="account.json",
                 noise_key="noise.json",
-                listen=f"{HOST}:{layout.port_of(folder)}",
+                listen=layout.address(layout.port_of(folder)),
                 store="store",
                 state="state",
                 accept_minimum_reward="1",
@@ -234,7 +254,7 @@ def _make(layout: Layout) -> None:
                 attestor=AttestorSection(
                     account="account.json",
                     session_key="session.json",
-                    listen=f"{HOST}:{layout.port_of(folder)}",
+                    listen=layout.address(layout.port_of(folder)),
                     state="state",
                     capacity=max(4, layout.choices.hosters),
                     session_mib=SESSION_MIB,
@@ -248,34 +268,43 @@ def _ensure_key(path: Path, kind: KeyKind) -> None:
         write_key(path, kind)
 
 
-def _choose_ports(first: int, count: int) -> list[int]:
+def _choose_ports(host: str, first: int, count: int) -> list[int]:
     if first:
         if first + count > 0x10000:
             raise UsageError(f"--port {first} leaves no room for {count} ports up to 65535.")
         ports = list(range(first, first + count))
-        _check_ports(ports)
+        _check_ports(host, ports)
         return ports
     with ExitStack() as stack:
-        sockets = [stack.enter_context(_bind(0)) for _ in range(count)]
+        sockets = [stack.enter_context(_bind(HOST, 0))]
+        try:
+            sockets += [stack.enter_context(_bind(host, 0)) for _ in range(1, count)]
+        except OSError as error:
+            raise UsageError(f"{host} cannot be used: {error.strerror}.") from error
         return [sock.getsockname()[1] for sock in sockets]
 
 
-def _check_ports(ports: list[int]) -> None:
-    for port in ports:
+def _check_ports(host: str, ports: list[int]) -> None:
+    """The first one is the chain's."""
+    for port, on in zip(ports, [HOST, *[host] * (len(ports) - 1)], strict=True):
         try:
-            with _bind(port):
+            with _bind(on, port):
                 pass
         except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise UsageError(f"{on} cannot be used: {error.strerror}.") from error
             raise UsageError(
-                f"Port {port} on {HOST} is in use; choose others with --port."
+                f"Port {port} on {on} is in use; choose others with --port."
             ) from error
 
 
-def _bind(port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _bind(host: str, port: int) -> socket.socket:
+    sock = socket.socket(
+        socket.AF_INET6 if host == HOST_IPV6 else socket.AF_INET, socket.SOCK_STREAM
+    )
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((HOST, port))
+        sock.bind((host, port))
     except OSError:
         sock.close()
         raise

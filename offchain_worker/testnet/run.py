@@ -31,6 +31,7 @@ class Options:
         json: print one JSON object on standard output; all else goes to standard error.
         feed: what to host; None: noise.
         attestors, hosters, readers, block_ms: None: as the folder was made, or the defaults.
+        ipv6: whether everybody but the chain listens on ::1.
         port: of the chain; 0 takes free ones.
         directory: kept; None: a temporary one.
         adversaries: `FAULT` or `NAME=FAULT`.
@@ -43,6 +44,7 @@ class Options:
     attestors: int | None
     hosters: int | None
     readers: int | None
+    ipv6: bool
     block_ms: int | None
     port: int
     directory: Path | None
@@ -70,6 +72,7 @@ async def run_testnet(options: Options) -> int:
             attestors=options.attestors,
             hosters=options.hosters,
             readers=options.readers,
+            ipv6=options.ipv6,
             block_ms=options.block_ms,
             port=options.port,
         )

@@ -31,7 +31,7 @@ from offchain_worker.service.hoster import load_hoster
 from offchain_worker.service.keyfiles import KeyKind, read_key_pair
 from offchain_worker.service.registration import attestor_registration, hoster_registration
 from offchain_worker.testnet.genesis import UNIT, genesis_patch
-from offchain_worker.testnet.layout import HOST, Layout, write_hoster_config
+from offchain_worker.testnet.layout import Layout, write_hoster_config
 from offchain_worker.testnet.model import ChallengeState, Network
 from offchain_worker.testnet.processes import Child, Processes, open_processes
 
@@ -210,13 +210,13 @@ class Testnet:
     async def start_reader(self, name: str) -> Child:
         """Start a reader: it reads the feed from one of the hosters, again and again."""
         number = list(self.layout.readers).index(name)
-        hosters = self.layout.hosters
+        hosters, address = self.layout.hosters, self.layout.address
         return await self.processes.start(
             name,
             [
                 *("get", self.feed.key.hex(), "--watch", "--again", "--rate", str(READER_RATE)),
-                *("--from", f"{HOST}:{self.layout.port_of(hosters[number % len(hosters)])}"),
-                *("--listen", f"{HOST}:{self.layout.readers[name]}", "--log", "json"),
+                *("--from", address(self.layout.port_of(hosters[number % len(hosters)]))),
+                *("--listen", address(self.layout.readers[name]), "--log", "json"),
             ],
         )
 
@@ -440,7 +440,7 @@ def _author_arguments(layout: Layout) -> list[str]:
         "--store",
         str(layout.author_store),
         "--listen",
-        f"{HOST}:{layout.author_port}",
+        layout.address(layout.author_port),
         "--key",
         str(layout.author_noise_key),
         "--log",

@@ -1,6 +1,7 @@
-"""Makes the helper modules of this folder importable by name."""
+"""Makes the helper modules of this folder and of the swarm's tests importable by name."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "swarm"))

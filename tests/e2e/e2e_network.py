@@ -19,7 +19,7 @@ from offchain_worker.chain.client import Snapshot
 from offchain_worker.coinflip.journal import Journal
 from offchain_worker.explorer.history import read_history
 from offchain_worker.explorer.verify import verify_history
-from offchain_worker.testnet.layout import open_layout
+from offchain_worker.testnet.layout import Layout, open_layout
 from offchain_worker.testnet.testnet import Testnet as Network
 from offchain_worker.testnet.testnet import open_testnet
 
@@ -35,9 +35,14 @@ async def open_network(
     hosters: int,
     faults: Mapping[str, str] | None = None,
     feed_bytes: int = FEED_BYTES,
+    ipv6: bool = False,
+    configure: Callable[[Layout], None] = lambda _: None,
 ) -> AsyncIterator[Network]:
     """A testnet of five attestors in a new folder, with its hostings offered."""
-    layout = open_layout(folder / "net", attestors=5, hosters=hosters, block_ms=None, port=0)
+    layout = open_layout(
+        folder / "net", attestors=5, hosters=hosters, block_ms=None, port=0, ipv6=ipv6
+    )
+    configure(layout)
     feed = make_feed(folder / "feed", feed_bytes)
     with trio.fail_after(START_SECONDS) as starting:
         async with open_testnet(layout, feed, hear=print, faults=faults) as network:
