@@ -31,7 +31,6 @@ from offchain_worker.hypercore.errors import (
 )
 from offchain_worker.hypercore.protomux import (
     Closed,
-    Event,
     Message,
     Mux,
     MuxChannel,
@@ -515,7 +514,14 @@ class Connection:
             if self.tap is not None:
                 self.tap(False, plaintext, arrived)
             for event in self._mux.receive(plaintext):
-                await self._handle(event, arrived)
+                if isinstance(event, Message):
+                    channel = self._channels.get(event.channel)
+                    if channel is not None:
+                        await channel._deliver(
+                            Incoming(event.type, event.frame, event.offset, arrived, event.batched)
+                        )
+                else:
+                    self._handle(event)
                 taken += 1
                 if taken % TURN_EVENTS == 0:
                     # A batch may hold millions; others have their turn in between.
@@ -523,16 +529,8 @@ class Connection:
                 # Ended meanwhile: what is left of a batch, however long, is not even looked at.
                 self._check()
 
-    async def _handle(self, event: Event, arrived: float) -> None:
-        # No pattern with places: it would look up `__match_args__` by a string made anew each time,
-        # of which the interpreter keeps thousands.
+    def _handle(self, event: Opening | Opened | Rejected | Closed) -> None:
         match event:
-            case Message():
-                channel = self._channels.get(event.channel)
-                if channel is not None:
-                    await channel._deliver(
-                        Incoming(event.type, event.frame, event.offset, arrived, event.batched)
-                    )
             case Opening():
                 self._on_opening(event)
             case Opened(inner):
