@@ -7,7 +7,7 @@ refuses what is left over where the protocol has no extension, and raises nothin
 
 What comes or goes for every block is made by plain dataclasses: a frozen one sets its fields by
 `object.__setattr__`, which takes five times as long; with the nine objects that a reader makes for
-a block some 7 µs.
+a block some 6 µs.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ MAX_BITFIELD_WORDS = 65_536
 """For as many blocks as the widest want."""
 _NODE_BYTES = 1 + 1 + 32
 # How a node above the first 126 blocks, over 64 KiB or more, is encoded in a feed of up to 32,768
-# blocks. A block comes with some six of them when many are asked for at once: read and written
-# in one call each, not three, they take 6 µs less on each side.
+# blocks. A block comes with some six of them when many are asked for at once: read and written in
+# one call each, not three, that takes 3 µs instead of 6, and 1 instead of 2.4.
 _COMMON_NODE = struct.Struct("<BHBI32s")
 
 
@@ -67,7 +67,7 @@ class Reason(IntEnum):
 
 
 # What a request asks for and data carry. Plain numbers: an `IntFlag` makes an object for each
-# operator, which came to 15 µs for a block on each side.
+# operator, which came to 7 µs for a block on each side.
 _BLOCK, _HASH, _SEEK, _UPGRADE, _MANIFEST, _PRIORITY = 1, 2, 4, 8, 16, 32
 
 
