@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from audit_world import AUTHOR, START_MS, World, accepted, chunk, context_for, manifest_of
+from audit_world import AUTHOR, HOSTER, START_MS, World, accepted, chunk, context_for, manifest_of
 
 from chain_types.report import Failure, Metrics, Reason, Served
-from offchain_worker.hoster.adversary import Fault
+from offchain_worker.hoster.adversary import Fault, faulty_hoster
 from offchain_worker.hoster.adversary.pace import DELAY_S, OPEN_MS, PERIOD_MS
 from offchain_worker.hoster.adversary.proxy import AWAY_S
 from offchain_worker.hoster.feeds import append
@@ -99,6 +99,22 @@ async def test_the_chunk_that_is_named_is_one_that_is_gone(autojump_clock, world
     feed = hoster.source.find(world.store.discovery_key)
     result = await world.audit(hoster)
     assert not feed.has(result.failed_chunk)
+
+
+@pytest.mark.parametrize("fault", [Fault.PREFIX, Fault.HALF])
+def test_what_is_gone_does_not_depend_on_when_somebody_asked_first(tmp_path: Path, fault) -> None:
+    """A peer may come while the hoster has nothing of the feed yet."""
+    with Library(tmp_path / "library") as library:
+        feed_key = context_for(140, windowed=False)[0].feed
+        store = library.create(feed_key.key, manifest_of(feed_key))
+        feed = faulty_hoster(library, HOSTER, fault).source.find(store.discovery_key)
+        assert not feed.has(0)
+        append(store, [chunk(index) for index in range(100)], AUTHOR)
+        kept = [index for index in range(100) if feed.has(index)]
+        assert kept == [index for index in range(100) if feed.block(index) is not None]
+        assert 30 < len(kept) < 70
+        assert feed.contiguous_length() == 100
+        assert (kept == list(range(50))) == (fault is Fault.PREFIX)
 
 
 async def test_who_serves_in_part_of_the_window_serves_then(autojump_clock, world):

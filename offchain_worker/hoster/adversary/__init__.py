@@ -14,12 +14,12 @@ from offchain_worker.hoster.adversary.feeds import (
     FaultySource,
     FlipsBit,
     ForgesHead,
-    Lacks,
+    KeepsHalf,
+    KeepsPrefix,
+    Loses,
     ServesAnother,
     ShowsOldHead,
     give_old_head,
-    keeps_half,
-    keeps_prefix,
 )
 from offchain_worker.hoster.adversary.proxy import Proxy
 from offchain_worker.hoster.hoster import Hoster, Limits
@@ -35,8 +35,8 @@ __all__ = ["Fault", "faulty_hoster", "give_old_head", "losing_hoster"]
 _FEEDS: Mapping[Fault, Callable[[FeedStore], Feed]] = {
     Fault.FLIP_BIT: FlipsBit,
     Fault.WRONG_CHUNK: ServesAnother,
-    Fault.PREFIX: keeps_prefix,
-    Fault.HALF: keeps_half,
+    Fault.PREFIX: KeepsPrefix,
+    Fault.HALF: KeepsHalf,
     Fault.OLD_HEAD: ShowsOldHead,
     Fault.FORGED_HEAD: ForgesHead,
 }
@@ -96,5 +96,5 @@ def faulty_hoster(
 def losing_hoster(library: Library, keypair: KeyPair, missing: Container[int]) -> Hoster:
     """A hoster that has lost the chunks in `missing` of each feed, and announces them still."""
     hoster = Hoster(library, keypair)
-    hoster.source = FaultySource(library, lambda store: Lacks(store, missing))
+    hoster.source = FaultySource(library, lambda store: Loses(store, missing))
     return hoster

@@ -15,7 +15,7 @@ class Fault(StrEnum):
     PREFIX = "prefix"
     """Kept only the first half of the chunks, announces all: NoData."""
     HALF = "half"
-    """Kept a random half of the chunks, announces all: NoData."""
+    """Kept about every second chunk, at random, and announces all: NoData."""
     OLD_HEAD = "old-head"
     """The oldest head in the store: NotHosted, when that is below the vouched one.
 

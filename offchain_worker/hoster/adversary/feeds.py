@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Container, Iterator
 
 import structlog
@@ -10,6 +9,7 @@ import trio
 
 from offchain_worker.hoster.feeds import sign_head
 from offchain_worker.hoster.store import FeedStore, Library, StoreError
+from offchain_worker.hypercore.encoding import blake2b_256
 from offchain_worker.hypercore.feed import Feed, Head
 from offchain_worker.hypercore.tree import Node, full_roots
 from offchain_worker.keys import KeyPair
@@ -118,38 +118,46 @@ class ForgesHead(FaultyFeed):
 
 
 class Lacks(FaultyFeed):
-    """Announces everything and has lost the chunks in `missing`; their hashes are left."""
+    """Announces everything and has lost the chunks that `is_lost` names; their hashes are left."""
 
-    def __init__(self, store: FeedStore, missing: Container[int]) -> None:
-        super().__init__(store)
-        self._missing = missing
+    def is_lost(self, index: int) -> bool:
+        """Whether it is one of them, as long as the feed is now."""
+        raise NotImplementedError
 
     def has(self, index: int) -> bool:
-        return index not in self._missing and self._store.has(index)
+        return not self.is_lost(index) and self._store.has(index)
 
     def block(self, index: int) -> bytes | None:
-        return None if index in self._missing else self._store.block(index)
+        return None if self.is_lost(index) else self._store.block(index)
 
     def held_in(self, start: int, stop: int) -> Iterator[int]:
         return self._store.held_in(start, stop)
 
 
-def keeps_prefix(store: FeedStore) -> Lacks:
-    """A feed of which only the first half is left, of an odd number the smaller one."""
-    length = _length(store)
-    return Lacks(store, range(length // 2, length))
+class KeepsPrefix(Lacks):
+    """Only the first half is left, of an odd number the smaller one."""
+
+    def is_lost(self, index: int) -> bool:
+        head = self._store.head()
+        return head is not None and index >= head.length // 2
 
 
-def keeps_half(store: FeedStore) -> Lacks:
-    """A feed of which half of the chunks is left, always the same ones."""
-    length = _length(store)
-    chooser = random.Random(store.key)  # noqa: S311 - what got lost, not a secret
-    return Lacks(store, frozenset(chooser.sample(range(length), length - length // 2)))
+class KeepsHalf(Lacks):
+    """About every second chunk is left, always the same ones, at random."""
+
+    def is_lost(self, index: int) -> bool:
+        return bool(blake2b_256(self.key, index.to_bytes(8, "little"))[0] & 1)
 
 
-def _length(store: FeedStore) -> int:
-    head = store.head()
-    return 0 if head is None else head.length
+class Loses(Lacks):
+    """The chunks in `missing` are lost."""
+
+    def __init__(self, store: FeedStore, missing: Container[int]) -> None:
+        super().__init__(store)
+        self._missing = missing
+
+    def is_lost(self, index: int) -> bool:
+        return index in self._missing
 
 
 class FaultySource:
