@@ -38,9 +38,15 @@ async def open_network(
     ipv6: bool = False,
     configure: Callable[[Layout], None] = lambda _: None,
 ) -> AsyncIterator[Network]:
-    """A testnet of five attestors in a new folder, with its hostings offered."""
+    """A testnet of five attestors in a new folder, with its hostings offered; without readers."""
     layout = open_layout(
-        folder / "net", attestors=5, hosters=hosters, block_ms=None, port=0, ipv6=ipv6
+        folder / "net",
+        attestors=5,
+        hosters=hosters,
+        block_ms=None,
+        port=0,
+        readers=0,
+        ipv6=ipv6,
     )
     configure(layout)
     feed = make_feed(folder / "feed", feed_bytes)
