@@ -20,7 +20,7 @@ from chain_types.records import (
     Terms,
     Timing,
 )
-from chain_types.report import Proof, Report
+from chain_types.report import Answer, Proof, Report
 from chain_types.scale import U32, U64, Compact, Hash, Limit, Signature, Variants, struct
 from chain_types.words import Call
 
@@ -190,6 +190,15 @@ class SubmitReport(Call, pallet=PERFORMANCE):
 
 
 @dataclass(frozen=True)
+class AnswerDemand(Call, pallet=PERFORMANCE):
+    """Answer an attestor's demand, as the hoster: the chunk, or the author's higher fork."""
+
+    id: ChallengeId
+    attestor: AccountId
+    answer: Answer
+
+
+@dataclass(frozen=True)
 class CloseChallenge(Call, pallet=PERFORMANCE):
     """Settle a challenge after the deadline for reports."""
 
@@ -198,7 +207,7 @@ class CloseChallenge(Call, pallet=PERFORMANCE):
 
 @dataclass(frozen=True)
 class ReportFraud(Call, pallet=PERFORMANCE):
-    """Prove a fraud: half of the slash is the sender's. A false receipt is not taken yet."""
+    """Prove a fraud of an attestor or a hoster: half of the slash is the sender's."""
 
     proof: Proof
 

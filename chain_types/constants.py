@@ -25,6 +25,9 @@ ALL: tuple[tuple[str, str, Codec[Any]], ...] = (
     ("Hosting", "HostingBond", _BALANCE),
     ("Performance", "AbsenceFee", _BALANCE),
     ("Performance", "FraudSlash", _BALANCE),
+    ("Performance", "DemandDeposit", _BALANCE),
+    ("Performance", "DemandFee", _BALANCE),
+    ("Performance", "WithholdingSlash", _BALANCE),
 )
 
 
@@ -40,6 +43,9 @@ class Constants:
     hosting_bond: int
     absence_fee: int
     fraud_slash: int
+    demand_deposit: int
+    demand_fee: int
+    withholding_slash: int
 
 
 def read_constants(runtime: Runtime) -> Constants:

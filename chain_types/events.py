@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chain_types.records import (
     Absences,
     AccountId,
+    AnswerKind,
     Balance,
     BlockNumber,
     ChallengeId,
@@ -177,6 +178,22 @@ class ToppedUp(Event, pallet=HOSTING):
 
 
 @dataclass(frozen=True)
+class HostingBondSlashed(Event, pallet=HOSTING):
+    """The hoster withheld what a challenge demanded, and lost a part of the hosting's bond."""
+
+    id: HostingId
+    amount: Balance
+
+
+@dataclass(frozen=True)
+class HostingResting(Event, pallet=HOSTING):
+    """The feed was rewritten: no challenge until the hoster vouches for this fork or a higher."""
+
+    id: HostingId
+    fork: U64
+
+
+@dataclass(frozen=True)
 class HostingClosing(Event, pallet=HOSTING):
     """The hosting ends with the running challenge."""
 
@@ -258,6 +275,36 @@ class Reported(Event, pallet=PERFORMANCE):
 
 
 @dataclass(frozen=True)
+class Demanded(Event, pallet=PERFORMANCE):
+    """An attestor that was not served demands a chunk on chain."""
+
+    id: ChallengeId
+    attestor: AccountId
+    chunk: U64
+    due: Deadline
+
+
+@dataclass(frozen=True)
+class DemandAnswered(Event, pallet=PERFORMANCE):
+    """The hoster answered a demand; the attestor paid a fee for a chunk that was shown."""
+
+    id: ChallengeId
+    attestor: AccountId
+    answer: AnswerKind
+    fee: Balance
+
+
+@dataclass(frozen=True)
+class DemandUnanswered(Event, pallet=PERFORMANCE):
+    """The hoster did not answer a demand in time: the challenge failed."""
+
+    id: ChallengeId
+    attestor: AccountId
+    slashed: Balance
+    reward: Balance
+
+
+@dataclass(frozen=True)
 class ChallengeClosed(Event, pallet=PERFORMANCE):
     """A challenge was settled."""
 
@@ -318,6 +365,19 @@ class Expelled(Event, pallet=PERFORMANCE):
     slashed: Balance
     reward: Balance
     timestamp_ms: U64
+
+
+@dataclass(frozen=True)
+class ReceiptProvenFalse(Event, pallet=PERFORMANCE):
+    """A hoster's receipt was proven to be false: its bond is slashed, it takes no new hostings."""
+
+    hoster: AccountId
+    feed: Hash
+    session: Hash
+    evidence: Hash
+    reporter: AccountId
+    slashed: Balance
+    reward: Balance
 
 
 EVENTS: Mapping[tuple[str, str], type[Event]] = {

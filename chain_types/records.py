@@ -28,7 +28,7 @@ from chain_types.scale import (
 MAX_ROSTER = 32
 MIN_AUDIT_MS = 500
 """Room for audit moments that a fallback must leave; with less the challenge is Void."""
-MAX_PAYMENTS = MAX_ROSTER + 2
+MAX_PAYMENTS = 2 * MAX_ROSTER + 2
 MAX_HISTORY = 32
 MAX_HEADS = 8
 MAX_TASKS = 2**12
@@ -244,6 +244,8 @@ class Hosting:
         challenged: whether a challenge runs.
         closing: whether it ends with the running challenge.
         streak: failed challenges since the last one that passed.
+        resting: the fork that the hoster has to vouch for before the next challenge, as the author
+            has rewritten the feed.
     """
 
     feed: Hash
@@ -257,6 +259,7 @@ class Hosting:
     challenged: bool
     closing: bool
     streak: U32
+    resting: U64 | None
 
 
 @dataclass(frozen=True)
@@ -327,7 +330,7 @@ def places_of(bits: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Deadline:
-    """D: reports end with a count of blocks with room, or with a block."""
+    """What is due ends with a count of blocks with room, or with a block."""
 
     rooms: U64
     block: BlockNumber
@@ -366,10 +369,17 @@ class Auditing:
 
 @dataclass(frozen=True)
 class Reporting:
-    """Stage `Report`: reports are taken, since a block and until a deadline."""
+    """Stage `Report`: reports are taken.
+
+    Attributes:
+        since: the block from which on.
+        deadline: D.
+        answers: until when the open demands are to be answered, all of them; None: there are none.
+    """
 
     since: BlockNumber
     deadline: Deadline
+    answers: Deadline | None
 
 
 @dataclass(frozen=True)
@@ -565,12 +575,14 @@ class Fallback:
 
 
 class FraudKind(enum.IntEnum):
-    """What was proven (coinflip.md §4); the numbers are those in the evidence's id."""
+    """What was proven; the numbers are those in the evidence's id (coinflip.md §4)."""
 
     EQUIVOCATION = 0
     """E1: two signed envelopes that contradict each other."""
     BAD_REVEAL = 1
     """E2: a signed reveal that does not open the signed commitment."""
+    FALSE_RECEIPT = 2
+    """E6: a hoster's receipt that its own tree contradicts (challenge.md §5)."""
 
 
 @dataclass(frozen=True)
@@ -639,9 +651,10 @@ class ServedRecord:
 
 @dataclass(frozen=True)
 class FailedRecord:
-    """What is kept of a failure."""
+    """What is kept of a failure: why, and the chunk that it demands."""
 
     reason: Reason
+    demand: U64 | None
 
 
 REPORTED: Variants[ServedRecord | FailedRecord] = variants(Served=ServedRecord, Failed=FailedRecord)
@@ -671,6 +684,78 @@ class ReportRecord:
     windowed: bool
     outcome: ReportedOutcome
     peers: Annotated[tuple[PeerMetrics, ...], Limit(MAX_PEERS)]
+
+
+@dataclass(frozen=True)
+class ShownChunk:
+    """Answer `Chunk`: the hoster showed the chunk."""
+
+
+@dataclass(frozen=True)
+class RewrittenFeed:
+    """Answer `Rewritten`: the hoster showed the author's signature on a higher fork."""
+
+    fork: U64
+
+
+ANSWER_KIND: Variants[ShownChunk | RewrittenFeed] = variants(
+    Chunk=ShownChunk, Rewritten=RewrittenFeed
+)
+AnswerKind: TypeAlias = Annotated[ShownChunk | RewrittenFeed, ANSWER_KIND]
+
+
+@dataclass(frozen=True)
+class Open:
+    """A demand that the hoster has not answered yet."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A demand that the hoster answered.
+
+    Attributes:
+        answer: with what.
+        block, extrinsic: where the whole answer is.
+        fee: what the attestor paid for it.
+    """
+
+    answer: AnswerKind
+    block: BlockNumber
+    extrinsic: U32
+    fee: Balance
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A demand that was not answered in time: what it cost the hoster, and what of that the
+    attestor got; the rest was burnt."""
+
+    slashed: Balance
+    reward: Balance
+
+
+DEMAND_STATE: Variants[Open | Answered | Unanswered] = variants(
+    Open=Open, Answered=Answered, Unanswered=Unanswered
+)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """A chunk that an attestor which was not served wants to see on chain.
+
+    Attributes:
+        chunk: its index.
+        block: that took it, with the report.
+        due: until when the hoster may answer.
+        deposit: held from the attestor while it is open.
+        state: what became of it.
+    """
+
+    chunk: U64
+    block: BlockNumber
+    due: Deadline
+    deposit: Balance
+    state: Annotated[Open | Answered | Unanswered, DEMAND_STATE]
 
 
 @dataclass(frozen=True)
@@ -729,6 +814,8 @@ class PaymentKind(enum.IntEnum):
     HOSTING = 0
     REPORT = 1
     CLOSING = 2
+    WITHHOLDING = 3
+    """An attestor whose demand was not answered, out of the hosting's bond."""
 
 
 @dataclass(frozen=True)
@@ -765,6 +852,7 @@ class Settlement:
         paid, absent: who was paid, who was absent.
         burnt, to_escrow: what became of the absence fees.
         forfeited: what of the hoster's reward was not earned.
+        slashed: what withholding cost the hoster; what the demanders did not get was burnt.
     """
 
     outcome: Verdict
@@ -777,6 +865,7 @@ class Settlement:
     burnt: Balance
     to_escrow: Balance
     forfeited: Balance
+    slashed: Balance
 
 
 @dataclass(frozen=True)

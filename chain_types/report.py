@@ -216,8 +216,16 @@ class BadReveal:
 
 @dataclass(frozen=True)
 class FalseReceipt:
-    """E6: a receipt, and a multiproof of another leaf under the receipt's own tree hash."""
+    """E6: a receipt, and a multiproof of another leaf under the receipt's own tree hash.
 
+    Attributes:
+        hoster: the Noise key that signed the receipt, which does not name it.
+        receipt: body and signature.
+        index, leaf: a chunk that the receipt names, and the leaf that its tree has there.
+        sizes, nodes: the multiproof of that one leaf.
+    """
+
+    hoster: Hash
     receipt: Receipt
     index: U64
     leaf: Hash
@@ -233,7 +241,15 @@ Proof: TypeAlias = Annotated[Equivocation | BadReveal | FalseReceipt, PROOF]
 
 @dataclass(frozen=True)
 class Chunk:
-    """The demanded chunk itself, with its proof under a head of the vouched fork."""
+    """The demanded chunk itself, with its proof under a head of the vouched fork.
+
+    Attributes:
+        bytes: the chunk.
+        length: of the head, at least the vouched one.
+        head_signature: the feed signer's bare signature over the head.
+        sizes: the size of the chunk.
+        nodes: the rest of its multiproof.
+    """
 
     bytes: Annotated[bytes, Bytes(MAX_DEMANDED_CHUNK_BYTES)]
     length: U64

@@ -66,11 +66,17 @@ FALLBACKS: Map[records.Fallback | None] = Map(
 FRAUDS: Map[records.Fraud | None] = Map(
     "Performance", "Frauds", ((_TWOX, _ID), (Hasher.IDENTITY, _HASH)), struct(records.Fraud)
 )
+FALSE_RECEIPTS: Map[records.Fraud | None] = Map(
+    "Performance", "FalseReceipts", ((Hasher.IDENTITY, _HASH),), struct(records.Fraud)
+)
 TALLIES: Map[records.Tally] = Map(
     "Performance", "Tallies", ((_TWOX, _ID),), struct(records.Tally), optional=False
 )
 REPORTS: Map[records.ReportRecord | None] = Map(
     "Performance", "Reports", ((_TWOX, _ID), (_BLAKE2, _ACCOUNT)), struct(records.ReportRecord)
+)
+DEMANDS: Map[records.Demand | None] = Map(
+    "Performance", "Demands", ((_TWOX, _ID), (_BLAKE2, _ACCOUNT)), struct(records.Demand)
 )
 SETTLEMENTS: Map[records.Settlement | None] = Map(
     "Performance", "Settlements", ((_TWOX, _ID),), struct(records.Settlement)

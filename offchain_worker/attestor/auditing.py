@@ -8,16 +8,21 @@ from dataclasses import replace
 
 import trio
 
-from chain_types.calls import SubmitReport
+from chain_types import storage
+from chain_types.calls import ReportFraud, SubmitReport
 from chain_types.records import Flip, Role
-from chain_types.report import Failure, Observed, Outcome, Served
+from chain_types.report import Failure, FalseReceipt, Observed, Outcome, Served
+from chain_types.scale import DecodeError
 from offchain_worker.attestor.context import report_context
 from offchain_worker.attestor.decisions import Progress
 from offchain_worker.attestor.membership import Membership
+from offchain_worker.audit.demand import chunk_to_demand
 from offchain_worker.audit.report import ReportError, check_report, sign_report
 from offchain_worker.audit.session import AuditPlan, MomentMissed, audit
+from offchain_worker.chain.errors import ChainError
 from offchain_worker.chain.heads import Head
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
+from offchain_worker.coinflip.hashing import blake2b_256
 
 
 class ActiveMember:
@@ -31,6 +36,9 @@ class ActiveMember:
         member: ours.
         flip: R, of which we are an active member.
         secrets: ours of its topic; None: the journal has none.
+
+    Attributes:
+        false_receipt: what our audit found to prove against the hoster.
 
     Raises:
         NotActive: we are not.
@@ -46,6 +54,7 @@ class ActiveMember:
         )
         self.hoster: tuple[str, int] | None = None
         self.over = trio.Event()
+        self.false_receipt: FalseReceipt | None = None
 
     @classmethod
     async def load(cls, member: Membership, flip: Flip) -> ActiveMember:
@@ -68,6 +77,7 @@ class ActiveMember:
         if work.outcome is None and work.missed is None:
             return Progress.NOT_STARTED
         self.over.set()
+        self.false_receipt = work.false_receipt
         return Progress.IMPOSSIBLE if work.outcome is None else Progress.DONE
 
     async def observe(self, head: Head) -> None:
@@ -138,10 +148,20 @@ class ActiveMember:
             return await self._miss(str(error))
         finally:
             self.over.set()
-        await trio.to_thread.run_sync(tools.store.save_outcome, self._flip.topic, result.outcome)
+        if result.false_receipt is not None:
+            self._log.warning("audit.false_receipt", chunk=result.false_receipt.index)
+            await trio.to_thread.run_sync(
+                tools.store.save_false_receipt, self._flip.topic, result.false_receipt
+            )
+            self.false_receipt = result.false_receipt
+        outcome = result.outcome
+        if isinstance(outcome, Failure):
+            outcome = replace(outcome, demand=chunk_to_demand(result, plan.drawn))
+        await trio.to_thread.run_sync(tools.store.save_outcome, self._flip.topic, outcome)
         self._log.info(
             "audit.finished",
-            outcome=_outcome_name(result.outcome),
+            outcome=_outcome_name(outcome),
+            demand=outcome.demand if isinstance(outcome, Failure) else None,
             detail=result.detail,
             chunks=result.chunks,
             receipt_chunks=None if result.receipt is None else len(result.receipt.entries),
@@ -179,12 +199,19 @@ class ActiveMember:
         measured = await trio.to_thread.run_sync(store.load, member.first_topic)
         if work.outcome is None:
             raise RuntimeError("a report follows an audit's outcome")
+        outcome = work.outcome
+        if isinstance(outcome, Failure) and outcome.demand is not None:
+            affordable = await self._affords_demand()
+            if affordable is None:
+                return Progress.NOT_STARTED
+            if not affordable:
+                outcome = replace(outcome, demand=None)
         report = sign_report(
             w=secrets.w,
             audit_key=secrets.audit_keypair,
             topic=topic,
             account=member.tools.account.public,
-            outcome=_with_observed(work.outcome, work.observed),
+            outcome=_with_observed(outcome, work.observed),
             peers=[peer for peer in measured.peers if peer.index != member.place],
         )
         try:
@@ -195,6 +222,53 @@ class ActiveMember:
             return Progress.IMPOSSIBLE
         done = await member.submit(
             SubmitReport(id=member.id, report=report), f"report/{topic.hex()}", "report.accepted"
+        )
+        return Progress.NOT_STARTED if done is None else Progress.DONE
+
+    async def _affords_demand(self) -> bool | None:
+        """Whether our account has the deposit; a report that the chain refuses helps nobody.
+
+        None: the chain cannot be read now.
+        """
+        client, account = self._member.tools.client, self._member.tools.account
+        try:
+            money = (await client.account(account.public)).data
+        except (ChainError, DecodeError) as error:
+            self._log.warning("demand.account_unreadable", reason=str(error))
+            return None
+        needed = client.constants.demand_deposit + client.constants.existential_deposit
+        if money.free - money.frozen < needed:
+            self._log.warning("demand.too_expensive", free=str(money.free), needed=str(needed))
+            return False
+        return True
+
+    async def prove_receipt(self) -> Progress:
+        """Prove that the hoster gave us a false receipt, unless its bond is gone already.
+
+        All who got one could: each waits for its turn, by its place in the roster. Cancelled, the
+        proof may be on its way, and is found in the journal again.
+        """
+        member, proof = self._member, self.false_receipt
+        if proof is None:
+            raise RuntimeError("there is no false receipt to prove")
+        await member.sleep_until(
+            member.challenge.end_ms + member.place * member.challenge.timing.block_ms
+        )
+        hoster = member.challenge.hoster
+        try:
+            # The newest block, finalized or not: in vain it would cost its fee.
+            provider = await member.tools.client.read(storage.PROVIDERS, Role.HOSTER, hoster)
+        except (ChainError, DecodeError) as error:
+            self._log.warning("receipt.chain_unreadable", reason=str(error))
+            return Progress.NOT_STARTED
+        if provider is not None and provider.bond == 0:
+            self._log.info("receipt.nothing_to_slash")
+            return Progress.IMPOSSIBLE
+        done = await member.submit(
+            ReportFraud(proof),
+            f"false-receipt/{blake2b_256(proof.receipt).hex()}",
+            "receipt.proven_false",
+            chunk=proof.index,
         )
         return Progress.NOT_STARTED if done is None else Progress.DONE
 

@@ -35,8 +35,13 @@ class Closing:
         await self._watch_reports(head)
         rooms = await self._member.tools.client.read(storage.ROOMS, at=head.hash)
         deadline, turn = reporting.deadline, self._turn
-        # `head` is the parent of the block in which the call would be applied.
-        self.due = rooms >= deadline.rooms + turn or head.number + 1 >= deadline.block + turn
+        # Without absence fees there is no share in them: the chain closes by itself.
+        self.due = all(
+            # `head` is the parent of the block in which the call would be applied.
+            rooms >= due.rooms + turn or head.number + 1 >= due.block + turn
+            for due in (deadline, reporting.answers)
+            if due is not None
+        ) and any(not self._seen_reports >> place & 1 for place in self._active)
 
     async def _watch_reports(self, head: Head) -> None:
         """Note whose report is new; the last call before closing tells who is missing."""

@@ -50,6 +50,8 @@ class Decision(Enum):
     """Submit the report."""
     REPORT_FRAUD = auto()
     """Send the chain the evidence that `next_fraud` names."""
+    PROVE_RECEIPT = auto()
+    """Send the chain the proof that the hoster's receipt was false."""
     CLOSE = auto()
     """Close the challenge for the closer's share."""
     FINISH = auto()
@@ -73,6 +75,7 @@ class View:
         reported: whether the chain has our report.
         closable: whether `close_challenge` would be accepted in the next block.
         proven: ids of the evidence that the chain has, whoever brought it.
+        false_receipt: whether our audit found a false receipt.
     """
 
     stage: Stage
@@ -85,6 +88,7 @@ class View:
     reported: bool
     closable: bool
     proven: frozenset[bytes] = frozenset()
+    false_receipt: bool = False
 
 
 @dataclass
@@ -96,6 +100,7 @@ class Memory:
     commit: Progress = Progress.NOT_STARTED
     audit: Progress = Progress.NOT_STARTED
     report: Progress = Progress.NOT_STARTED
+    receipt: Progress = Progress.NOT_STARTED
     close: Progress = Progress.NOT_STARTED
     frauds: dict[bytes, Progress] = field(default_factory=dict)
     observation: Progress = Progress.NOT_STARTED
@@ -103,9 +108,14 @@ class Memory:
 
 def decide(view: View, memory: Memory, now_ms: int) -> Decision:
     """The next step of one challenge; `now_ms` is the worker's wall clock."""
+    # Before END it would tell when our audit was.
+    if view.stage in (Stage.REPORT, Stage.CLOSED) and (
+        view.false_receipt and memory.receipt is Progress.NOT_STARTED
+    ):
+        return Decision.PROVE_RECEIPT
     if view.stage is Stage.CLOSED:
         # Evidence that is on its way is not given up: half of the slash is ours.
-        on_its_way = Progress.RUNNING in memory.frauds.values()
+        on_its_way = Progress.RUNNING in (memory.receipt, *memory.frauds.values())
         return Decision.WAIT if on_its_way else Decision.FINISH
     if next_fraud(view, memory) is not None:
         return Decision.REPORT_FRAUD

@@ -200,6 +200,7 @@ class _Follower:
             reported=self._reported,
             closable=self._closing.due,
             proven=self._frauds.proven,
+            false_receipt=active is not None and active.false_receipt is not None,
         )
 
     # What we do.
@@ -237,6 +238,9 @@ class _Follower:
                         raise RuntimeError("there is evidence to report")
                     memory.frauds[identifier] = Progress.RUNNING
                     start(self._report_fraud, identifier)
+                case Decision.PROVE_RECEIPT:
+                    memory.receipt = Progress.RUNNING
+                    start(self._prove_receipt)
                 case Decision.CLOSE:
                     memory.close = Progress.RUNNING
                     start(self._close)
@@ -261,6 +265,9 @@ class _Follower:
 
     async def _report_fraud(self, identifier: bytes) -> None:
         self._memory.frauds[identifier] = await self._frauds.prove(identifier)
+
+    async def _prove_receipt(self) -> None:
+        self._memory.receipt = await self._known_active.prove_receipt()
 
     async def _close(self) -> None:
         self._memory.close = await self._closing.close()

@@ -22,7 +22,7 @@ from offchain_worker.coinflip.attempts import Attempts
 
 _log = structlog.get_logger()
 
-LOST_RACES = frozenset({"AlreadyAnchored", "AlreadyClosed", "FraudKnown"})
+LOST_RACES = frozenset({"AlreadyAnchored", "AlreadyClosed", "FraudKnown", "NothingToSlash"})
 """Errors of calls that any member of the roster may make: another one was first."""
 
 

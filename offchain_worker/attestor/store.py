@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from chain_types.report import MAX_PEERS, OUTCOME, Observed, Outcome, PeerMetrics
-from chain_types.scale import Codec, DecodeError, Limit, codec_of
+from chain_types.report import MAX_PEERS, OUTCOME, FalseReceipt, Observed, Outcome, PeerMetrics
+from chain_types.scale import Codec, DecodeError, Limit, codec_of, struct
 from offchain_worker.errors import OperationError
 
 _PEERS: Codec[tuple[PeerMetrics, ...]] = codec_of(
@@ -32,7 +32,9 @@ CREATE TABLE IF NOT EXISTS observed (topic BLOB PRIMARY KEY, figures BLOB) WITHO
 CREATE TABLE IF NOT EXISTS egress (
     hoster BLOB, challenge INTEGER, address TEXT, PRIMARY KEY (hoster, challenge, address)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS false_receipts (topic BLOB PRIMARY KEY, proof BLOB) WITHOUT ROWID;
 """
+_FALSE_RECEIPT: Codec[FalseReceipt] = struct(FalseReceipt)
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Work:
         outcome: of the audit; None before it.
         missed: why there is no audit, None when there is or may be one.
         observed: figures of the observed session; None without one.
+        false_receipt: what the audit found to prove against the hoster.
     """
 
     peers: tuple[PeerMetrics, ...] = ()
     outcome: Outcome | None = None
     missed: str | None = None
     observed: Observed | None = None
+    false_receipt: FalseReceipt | None = None
 
 
 class WorkStore:
@@ -96,6 +100,9 @@ class WorkStore:
             figures = connection.execute(
                 "SELECT figures FROM observed WHERE topic = ?", (topic,)
             ).fetchone()
+            proof = connection.execute(
+                "SELECT proof FROM false_receipts WHERE topic = ?", (topic,)
+            ).fetchone()
         peers, outcome, missed = row or (None, None, None)
         try:
             return Work(
@@ -103,6 +110,7 @@ class WorkStore:
                 outcome=None if outcome is None else OUTCOME.decode(outcome),
                 missed=missed,
                 observed=None if figures is None else _OBSERVED.decode(figures[0]),
+                false_receipt=None if proof is None else _FALSE_RECEIPT.decode(proof[0]),
             )
         except DecodeError as error:
             raise OperationError(f"The attestor's store is damaged: {error}.") from error
@@ -114,6 +122,14 @@ class WorkStore:
     def save_outcome(self, topic: bytes, outcome: Outcome) -> None:
         """Keep an audit's outcome."""
         self._set(topic, "outcome", OUTCOME.encode(outcome))
+
+    def save_false_receipt(self, topic: bytes, proof: FalseReceipt) -> None:
+        """Keep what proves a fraud of the hoster; before the outcome, with which it is loaded."""
+        with self._used() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO false_receipts VALUES (?, ?)",
+                (topic, _FALSE_RECEIPT.encode(proof)),
+            )
 
     def save_missed(self, topic: bytes, reason: str) -> None:
         """Note down that there will be no audit, and why."""

@@ -10,7 +10,7 @@ The size of one leaf can be traded against its neighbour's unnoticed: only the s
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +36,12 @@ class ProofNode(Protocol):
     def size(self) -> int: ...
 
 
+class KnownNodes(Protocol):
+    """Where the nodes of a tree are looked up, by tree index; a mapping is one."""
+
+    def get(self, index: int, /) -> Node | None: ...
+
+
 @dataclass(frozen=True)
 class Multiproof:
     """Sizes of the proved chunks, by ascending index, and the nodes in the order of the walk."""
@@ -44,7 +50,7 @@ class Multiproof:
     nodes: tuple[Node, ...]
 
 
-def build(nodes: Mapping[int, Node], length: int, indices: Sequence[int]) -> Multiproof:
+def build(nodes: KnownNodes, length: int, indices: Sequence[int]) -> Multiproof:
     """Make the proof for chunks of which all tree nodes needed are known.
 
     Args:

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from chain_types.report import Failure, Outcome, Reason, Served
+from chain_types.report import Failure, FalseReceipt, Outcome, Reason, Served
+from offchain_worker.audit.false_receipt import prove_false
 from offchain_worker.audit.receipt import (
     EXTENSION,
     Receipt,
@@ -148,6 +149,7 @@ class Audit:
         byte_length: bytes of these chunks.
         connections: how many were made; more than one when the first was lost.
         receipt: the hoster's first receipt when it passed the checks.
+        false_receipt: the proof against the hoster, when that receipt contradicts its own tree.
     """
 
     outcome: Outcome
@@ -158,6 +160,7 @@ class Audit:
     byte_length: int
     connections: int
     receipt: Receipt | None
+    false_receipt: FalseReceipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,7 @@ class _Attempt:
     arrived: list[_Chunk] = field(default_factory=list)
     heads: dict[int, Head] = field(default_factory=dict)
     receipt: Receipt | None = None
+    false_receipt: FalseReceipt | None = None
 
 
 async def audit(
@@ -411,7 +415,11 @@ async def _hold_session(
         message = await first.wait()
         attempt.heads[reader.head.length] = reader.head
     # Judged only now, so that the session ends as a reader's does.
-    receipt = _check(plan, message, reader.connection.session_id, attempt)
+    try:
+        receipt = _check(plan, message, reader.connection.session_id, attempt)
+    except ReceiptRefused:
+        attempt.false_receipt = prove_false(message, plan.hoster, reader.nodes)
+        raise
     attempt.receipt = receipt
     return served_outcome(
         receipt_message=message,
@@ -575,4 +583,5 @@ def _audit(
         byte_length=sum(chunk.transfer.size for chunk in attempt.arrived),
         connections=connections,
         receipt=attempt.receipt,
+        false_receipt=attempt.false_receipt,
     )

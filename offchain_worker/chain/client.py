@@ -20,6 +20,7 @@ from chain_types.metadata import decode_metadata
 from chain_types.records import (
     AccountInfo,
     Challenge,
+    Demand,
     Endpoint,
     Expulsion,
     Fallback,
@@ -76,6 +77,7 @@ class Snapshot:
         fallback: the flip on the chain; None as long as it is not needed.
         flip: its shared randomness, anchored or by the fallback.
         tally: who has reported.
+        demands: what is demanded, by attestor.
         settlement: how it was settled.
     """
 
@@ -87,6 +89,7 @@ class Snapshot:
     fallback: Fallback | None
     flip: Flip | None
     tally: Tally
+    demands: dict[bytes, Demand]
     settlement: Settlement | None
 
 
@@ -288,6 +291,7 @@ class ChainClient:
             fallback=await self.read(storage.FALLBACKS, challenge, at=block),
             flip=await self.read(storage.FLIPS, challenge, at=block),
             tally=await self.read(storage.TALLIES, challenge, at=block),
+            demands=await self.demands(challenge, at=block),
             settlement=await self.read(storage.SETTLEMENTS, challenge, at=block),
         )
 
@@ -300,6 +304,11 @@ class ChainClient:
         """Return what is kept of a challenge's reports, by account."""
         found = await self.entries(storage.REPORTS, challenge, at=at)
         return {keys[1]: record for keys, record in found if record is not None}
+
+    async def demands(self, challenge: int, at: bytes | None = None) -> dict[bytes, Demand]:
+        """Return what attestors demand, or demanded, in a challenge, by account."""
+        found = await self.entries(storage.DEMANDS, challenge, at=at)
+        return {keys[1]: demand for keys, demand in found if demand is not None}
 
     async def endpoints(
         self, role: Role, accounts: Sequence[bytes], at: bytes | None = None

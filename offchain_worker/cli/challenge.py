@@ -46,7 +46,7 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
-    """Show one challenge: how its randomness came about, frauds, reports, payments, absences."""
+    """Show one challenge: its randomness, frauds, reports, demands, payments, absences."""
     import msgspec
 
     from offchain_worker.chain.client import open_chain
@@ -71,12 +71,14 @@ def verify(challenge: IdArgument, url: UrlOption = DEFAULT_URL) -> None:
     """Recompute a settled challenge from chain data alone; says what was checked.
 
     Draw, proofs of fraud and what they cost, attempts and topic, openings or the fallback's
-    commitments, R, every moment and drawn chunk, receipts, multiproofs, head signatures, medians,
-    payments and absences. The first thing that does not hold ends it with exit status 1.
+    commitments, R, every moment and drawn chunk, receipts, multiproofs, head signatures, demands
+    and their answers, medians, payments and absences. The first thing that does not hold ends it
+    with exit status 1.
     """
     from offchain_worker.chain.client import open_chain
+    from offchain_worker.explorer.claims import DoesNotHold
     from offchain_worker.explorer.history import read_history
-    from offchain_worker.explorer.verify import DoesNotHold, verify_history
+    from offchain_worker.explorer.verify import verify_history
 
     async def main() -> None:
         async with open_chain(url) as client:

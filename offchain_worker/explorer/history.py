@@ -9,6 +9,7 @@ from typing import TypeVar
 from chain_types import storage
 from chain_types.calls import (
     AnchorFlip,
+    AnswerDemand,
     CloseChallenge,
     CommitFlip,
     ReportFraud,
@@ -27,6 +28,7 @@ from chain_types.events import (
 )
 from chain_types.extrinsic import read_extrinsic
 from chain_types.records import (
+    Answered,
     Challenge,
     Closed,
     Feed,
@@ -142,6 +144,7 @@ class Reporting:
         challenge_id: for which challenge.
         report: the whole report.
         block_ms: timestamp of its block.
+        rooms: blocks with room before that block.
     """
 
     record: ReportRecord
@@ -149,6 +152,27 @@ class Reporting:
     challenge_id: int
     report: Report
     block_ms: int
+    rooms: int
+
+
+@dataclass(frozen=True)
+class Answering:
+    """An accepted answer to a demand: the extrinsic that brought it.
+
+    Attributes:
+        signer: who signed it.
+        call: the whole answer.
+        block, block_ms: its block, and the block's timestamp.
+        rooms: blocks with room before that block.
+        events: all events of the extrinsic.
+    """
+
+    signer: bytes
+    call: AnswerDemand
+    block: int
+    block_ms: int
+    rooms: int
+    events: tuple[EventRecord, ...]
 
 
 @dataclass(frozen=True)
@@ -193,8 +217,10 @@ class History:
         anchoring: the accepted anchor, None without one.
         falling_back: the flip on the chain, None without one.
         reports: the accepted reports by account.
+        answers: the accepted answers to demands, by the account of who demanded.
         closing: how it was closed.
-        absence_fee, fraud_slash: of the runtime.
+        hosting_bond: of the hosting, in the state before the block that closed the challenge.
+        absence_fee, fraud_slash, withholding_slash, demand_fee, demand_deposit: of the runtime.
     """
 
     genesis: bytes
@@ -208,9 +234,14 @@ class History:
     anchoring: Anchoring | None
     falling_back: FallingBack | None
     reports: dict[bytes, Reporting]
+    answers: dict[bytes, Answering]
     closing: Closing
+    hosting_bond: int
     absence_fee: int
     fraud_slash: int
+    withholding_slash: int
+    demand_fee: int
+    demand_deposit: int
 
 
 async def read_history(client: ChainClient, challenge_id: int) -> History:
@@ -240,9 +271,14 @@ async def read_history(client: ChainClient, challenge_id: int) -> History:
         anchoring=await _anchoring(client, snapshot),
         falling_back=await _falling_back(client, snapshot, challenge.stage.at),
         reports=await _reports(client, challenge_id),
+        answers=await _answers(client, snapshot),
         closing=await _closing(client, challenge_id, challenge.stage.at),
+        hosting_bond=await _hosting_bond(client, snapshot, challenge.stage.at),
         absence_fee=client.constants.absence_fee,
         fraud_slash=client.constants.fraud_slash,
+        withholding_slash=client.constants.withholding_slash,
+        demand_fee=client.constants.demand_fee,
+        demand_deposit=client.constants.demand_deposit,
     )
 
 
@@ -473,5 +509,39 @@ async def _reports(client: ChainClient, challenge_id: int) -> dict[bytes, Report
             challenge_id=call.id,
             report=call.report,
             block_ms=await client.timestamp(block),
+            rooms=await client.read(storage.ROOMS, at=await _hash(client, record.block - 1)),
         )
     return found
+
+
+async def _answers(client: ChainClient, snapshot: Snapshot) -> dict[bytes, Answering]:
+    found = {}
+    for account, demand in snapshot.demands.items():
+        state = demand.state
+        if not isinstance(state, Answered):
+            continue
+        block = await _hash(client, state.block)
+        signed, call = await client.signed_extrinsic(block, state.extrinsic)
+        if not isinstance(call, AnswerDemand):
+            raise OperationError(
+                f"Extrinsic {state.extrinsic} of block {state.block} answers no demand."
+            )
+        events = await client.events(block)
+        found[account] = Answering(
+            signer=signed.account,
+            call=call,
+            block=state.block,
+            block_ms=await client.timestamp(block),
+            rooms=await client.read(storage.ROOMS, at=await _hash(client, state.block - 1)),
+            events=tuple(one for one in events if one.extrinsic == state.extrinsic),
+        )
+    return found
+
+
+async def _hosting_bond(client: ChainClient, snapshot: Snapshot, closed_at: int) -> int:
+    """What was held for the hosting; only settlements take from it, one at a time."""
+    before = await _hash(client, closed_at - 1)
+    hosting = await client.read(storage.HOSTINGS, snapshot.challenge.hosting, at=before)
+    if hosting is None:
+        raise OperationError(f"There was no hosting {snapshot.challenge.hosting} at the end.")
+    return hosting.bond

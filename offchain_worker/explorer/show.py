@@ -8,19 +8,24 @@ from typing import Any
 import msgspec
 
 from chain_types.records import (
+    Answered,
     Auditing,
     Challenge,
     Closed,
     Committing,
+    Demand,
     Expulsion,
     FailedRecord,
     Flip,
     Flipping,
     Fraud,
     FraudKind,
+    Open,
     Reporting,
     ReportRecord,
+    ShownChunk,
     Stage,
+    Unanswered,
 )
 from chain_types.report import Metrics, Reason
 from chain_types.ss58 import ss58_encode
@@ -58,7 +63,7 @@ def challenge_summary(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) ->
     `attempts` counts the coinflips up to the anchored one; 0: none was anchored. What is the
     exception has a key only where it happened: `retry` (which attempt was anchored, and among
     whom), `fallback` (who committed, and who did not), `frauds` (who lost what for which),
-    `expelled`, `absent` (who paid how much).
+    `expelled`, `absent` (who paid how much), `demands` (which chunk, and what became of it).
 
     Args:
         snapshot: from `ChainClient.challenge`.
@@ -91,6 +96,11 @@ def challenge_summary(snapshot: Snapshot, reports: dict[bytes, ReportRecord]) ->
         "fallback": _fallback(snapshot),
         "frauds": [_fraud(*item) for item in sorted(snapshot.frauds.items(), key=_by_block)],
         "expelled": [_expulsion(challenge, flip, one) for one in snapshot.expulsions],
+        "demands": [
+            _demand(member.account, snapshot.demands[member.account])
+            for member in challenge.roster
+            if member.account in snapshot.demands
+        ],
         "absent": {
             ss58_encode(absence.account): str(absence.fee)
             for absence in (() if settlement is None else settlement.absent)
@@ -131,6 +141,31 @@ def _fraud(identifier: bytes, fraud: Fraud) -> dict[str, Any]:
         "slashed": str(fraud.slashed),
         "reward": str(fraud.reward),
     }
+
+
+def _demand(account: bytes, demand: Demand) -> dict[str, Any]:
+    state = demand.state
+    summary: dict[str, Any] = {
+        "attestor": ss58_encode(account),
+        "chunk": str(demand.chunk),
+        "due": {"rooms": str(demand.due.rooms), "block": demand.due.block},
+    }
+    match state:
+        case Open():
+            return summary | {"state": "Open"}
+        case Answered():
+            return summary | {
+                "state": "Answered",
+                "answer": "Chunk" if isinstance(state.answer, ShownChunk) else "Rewritten",
+                "block": state.block,
+                "fee": str(state.fee),
+            }
+        case Unanswered():
+            return summary | {
+                "state": "Unanswered",
+                "slashed": str(state.slashed),
+                "reward": str(state.reward),
+            }
 
 
 def _expulsion(challenge: Challenge, flip: Flip | None, expulsion: Expulsion) -> dict[str, Any]:
@@ -205,12 +240,29 @@ def challenge_lines(summary: dict[str, Any]) -> list[str]:
                 f"    readers get {int(observed['throughput']) / 1e6:.1f} MB/s, "
                 f"{observed['latency_p50_us'] / 1e3:.1f} ms, over {observed['chunks']} chunks"
             )
+    lines.extend(_demand_line(demand) for demand in summary.get("demands", ()))
     lines.extend(f"  paid {amount} to {address}" for address, amount in summary["paid"].items())
     lines.extend(
         f"  {address} was absent and paid {fee}"
         for address, fee in summary.get("absent", {}).items()
     )
     return lines
+
+
+def _demand_line(demand: dict[str, Any]) -> str:
+    text = f"  {demand['attestor']} demanded chunk {demand['chunk']}: "
+    match demand["state"]:
+        case "Open":
+            return f"{text}due before block {demand['due']['block']}"
+        case "Answered" if demand["answer"] == "Chunk":
+            return f"{text}shown in block {demand['block']}, for {demand['fee']}"
+        case "Answered":
+            return f"{text}the author has rewritten the feed, shown in block {demand['block']}"
+        case _:
+            return (
+                f"{text}not answered, the hoster lost {demand['slashed']}, "
+                f"{demand['reward']} of it to the attestor"
+            )
 
 
 def _flip_lines(summary: dict[str, Any]) -> Iterator[str]:

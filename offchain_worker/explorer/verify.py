@@ -62,6 +62,15 @@ from offchain_worker.coinflip.draws import draw_roster, roster_seed
 from offchain_worker.coinflip.envelope import Kind, signing_payload
 from offchain_worker.coinflip.evidence import EvidenceError, verify_evidence
 from offchain_worker.coinflip.topic import FALLBACK_ATTEMPT
+from offchain_worker.explorer.claims import DoesNotHold, balance_moved
+from offchain_worker.explorer.claims import require as _require
+from offchain_worker.explorer.demands import (
+    outcome_with_demands,
+    unanswered,
+    verify_demands,
+    was_shown,
+    withheld_payments,
+)
 from offchain_worker.explorer.figures import Sample, medians
 from offchain_worker.explorer.history import (
     Accusation,
@@ -90,11 +99,8 @@ VOID = Settlement(
     burnt=0,
     to_escrow=0,
     forfeited=0,
+    slashed=0,
 )
-
-
-class DoesNotHold(Exception):
-    """Something on chain does not follow from the rest; the message says what and where."""
 
 
 def verify_history(history: History) -> Iterator[str]:
@@ -130,12 +136,8 @@ def verify_history(history: History) -> Iterator[str]:
             reporting = history.reports.get(member.account)
             if reporting is not None:
                 yield _report(history, flip, place, reporting)
+    yield from verify_demands(history)
     yield from _settlement(history)
-
-
-def _require(condition: bool, otherwise: str) -> None:
-    if not condition:
-        raise DoesNotHold(otherwise)
 
 
 def _start(history: History) -> str:
@@ -329,22 +331,11 @@ def _slash(history: History, name: str, accusation: Accusation) -> None:
         and (record.event.account, record.event.role) == (event.attestor, Role.ATTESTOR)
     ]
     _require(sum(taken) == event.slashed, f"{name}: the bond was not slashed")
-    burnt = event.slashed - event.reward
+    burnt, events = event.slashed - event.reward, accusation.events
     _require(
-        (not event.reward or _balances(accusation, "Deposit", event.reward, event.reporter))
-        and (not burnt or _balances(accusation, "BurnedDebt", burnt)),
+        (not event.reward or balance_moved(events, "Deposit", event.reward, event.reporter))
+        and (not burnt or balance_moved(events, "BurnedDebt", burnt)),
         f"{name}: the reward was not paid, or the rest not burnt",
-    )
-
-
-def _balances(accusation: Accusation, name: str, amount: int, who: bytes | None = None) -> bool:
-    """Whether money was moved so while the proof was taken."""
-    return any(
-        isinstance(record.event, OtherEvent)
-        and (record.event.pallet, record.event.name) == ("Balances", name)
-        and record.event.fields["amount"] == amount
-        and (who is None or bytes(record.event.fields["who"]) == who)
-        for record in accusation.events
     )
 
 
@@ -542,10 +533,11 @@ def _report(history: History, flip: Flip, place: int, reporting: Reporting) -> s
     if isinstance(outcome, Served) or not isinstance(record.outcome, FailedRecord):
         raise DoesNotHold(f"{name}: the stored outcome is not that of the extrinsic")
     _require(
-        record.outcome.reason is outcome.reason,
-        f"{name}: the stored reason is not that of the extrinsic",
+        (record.outcome.reason, record.outcome.demand) == (outcome.reason, outcome.demand),
+        f"{name}: the stored reason or demand is not that of the extrinsic",
     )
-    return f"{name}: failed, {outcome.reason.name}"
+    demand = "" if outcome.demand is None else f", chunk {outcome.demand} is demanded"
+    return f"{name}: failed, {outcome.reason.name}{demand}"
 
 
 def _served_record(
@@ -615,13 +607,14 @@ def _settlement(history: History) -> Iterator[str]:
     ]
     active = len(flip.places)
     failed = len(history.reports) - len(served)
-    outcome = (
+    said = (
         Verdict.PASSED
         if 2 * len(served) > active
         else Verdict.FAILED
         if 2 * failed > active
         else Verdict.INCONCLUSIVE
     )
+    outcome = outcome_with_demands(history, said)
     counted = (outcome, active, len(served), failed)
     stored = (settlement.outcome, settlement.active, settlement.served, settlement.failed)
     _require(stored == counted, f"the reports give {counted}, the settlement says {stored}")
@@ -689,7 +682,11 @@ def _void(history: History, settlement: Settlement) -> str:
 def _payments(history: History, flip: Flip, settlement: Settlement, served: int) -> str:
     challenge, fallback = history.snapshot.challenge, history.snapshot.fallback
     terms = challenge.terms
-    expected: list[Payment] = []
+    expected = withheld_payments(history)
+    _require(
+        settlement.slashed == sum(state.slashed for state in unanswered(history)),
+        "what withholding cost is not what the demands say",
+    )
     earned = 0
     broken = terms.sla is not None and terms.sla.is_broken_by(settlement.medians)
     if settlement.outcome is Verdict.PASSED and not broken:
@@ -705,7 +702,7 @@ def _payments(history: History, flip: Flip, settlement: Settlement, served: int)
     for place in flip.places:
         reporting = _reporting(history, place)
         account = challenge.roster[place].account
-        if reporting is None or place in _expelled(history):
+        if reporting is None or place in _expelled(history) or was_shown(history, account):
             continue
         if isinstance(reporting.report.body.outcome, Served):
             expected.append(Payment(account, PaymentKind.REPORT, terms.attestor_reward))
@@ -719,6 +716,12 @@ def _payments(history: History, flip: Flip, settlement: Settlement, served: int)
     _absent(settlement, absent)
     _absences(history, settlement)
     for payment in rewards:
+        if payment.kind is PaymentKind.WITHHOLDING:
+            _require(
+                balance_moved(history.closing.events, "Deposit", payment.amount, payment.account),
+                f"{payment.amount} were not paid to {ss58_encode(payment.account)}",
+            )
+            continue
         _require(
             _was_moved(history, challenge.sponsor, payment),
             f"no transfer of {payment.amount} to {ss58_encode(payment.account)} took place",

@@ -59,7 +59,8 @@ class Hoster:
         sign: makes the receipts' messages.
         counters: how often what happened: `sessions`, `refused_full`, `handshakes_failed`,
             `chunks`, `chunk_bytes`, `receipts`, `peers_answered`, `peers_refused`,
-            `peers_asked_too_often`, `store_errors`, `crashes`.
+            `peers_asked_too_often`, `store_errors`, `crashes`, `demands_answered`,
+            `demands_unanswerable`.
     """
 
     def __init__(
@@ -89,6 +90,11 @@ class Hoster:
         self._choices = random.SystemRandom()
         self.source: FeedSource = library
         self.sign = signer(keypair)
+
+    def served(self, key: bytes) -> Feed | None:
+        """A feed as it is served; None when it is not here."""
+        store = self.library.get(key)
+        return None if store is None else self.source.find(store.discovery_key)
 
     async def serve(
         self,

@@ -14,6 +14,7 @@ from offchain_worker.chain.client import open_chain
 from offchain_worker.errors import UsageError
 from offchain_worker.hoster.acceptance import accept_offers
 from offchain_worker.hoster.adversary import Fault, faulty_hoster
+from offchain_worker.hoster.answers import answer_demands
 from offchain_worker.hoster.hoster import Hoster, Limits
 from offchain_worker.hoster.store import Library
 from offchain_worker.keys import KeyPair
@@ -101,7 +102,7 @@ def _amount(text: str | None, path: Path) -> int | None:
 
 
 async def serve_hoster(settings: HosterSettings, fault: Fault | None = None) -> int:
-    """Run the hoster until cancelled: serve, replicate, accept offers.
+    """Run the hoster until cancelled: serve, replicate, answer demands, accept offers.
 
     Args:
         settings: what to do.
@@ -129,6 +130,7 @@ async def serve_hoster(settings: HosterSettings, fault: Fault | None = None) -> 
             await nursery.start(hoster.serve, settings.listen.host, settings.listen.port)
             for key, peers in settings.feeds:
                 nursery.start_soon(hoster.replicate, key, _dialers(peers))
+            nursery.start_soon(answer_demands, client, settings.account, hoster)
             if settings.accept_minimum_reward is not None:
                 await accept_offers(
                     client, settings.account, library, settings.accept_minimum_reward

@@ -36,7 +36,7 @@ AUDIT = replace(VIEW, stage=Stage.AUDIT)
 REPORT = replace(VIEW, stage=Stage.REPORT)
 FIRST, SECOND = b"1" * 32, b"2" * 32
 FRAUDS = st.dictionaries(st.sampled_from([FIRST, SECOND]), st.sampled_from(Progress))
-MEMORIES = st.builds(Memory, *[st.sampled_from(Progress)] * 5, FRAUDS)
+MEMORIES = st.builds(Memory, *[st.sampled_from(Progress)] * 6, FRAUDS)
 
 
 def test_it_joins_the_coinflip_once_and_only_while_it_runs() -> None:
@@ -128,6 +128,7 @@ def test_it_closes_as_soon_as_that_is_possible_and_once() -> None:
 def test_a_settled_challenge_is_always_finished(memory: Memory, reported: bool, now: int) -> None:
     view = replace(VIEW, stage=Stage.CLOSED, reported=reported)
     memory.frauds = dict.fromkeys(memory.frauds, Progress.DONE)
+    memory.receipt = Progress.DONE
     assert decide(view, memory, now) is Decision.FINISH
 
 
@@ -161,3 +162,20 @@ def test_a_started_step_is_never_started_again(
         Decision.CLOSE: memory.close,
     }.get(decision, Progress.NOT_STARTED)
     assert step is Progress.NOT_STARTED
+
+
+def test_a_false_receipt_is_proven_once_and_not_before_the_end_of_the_window() -> None:
+    found = {"false_receipt": True}
+    for view in (VIEW, COMMIT, AUDIT):
+        ours = replace(view, **found)
+        assert decide(ours, Memory(), NOW) is decide(view, Memory(), NOW)
+    audited = Memory(audit=Progress.DONE)
+    report = replace(REPORT, **found)
+    assert decide(report, audited, NOW) is Decision.PROVE_RECEIPT
+    audited.receipt = Progress.RUNNING
+    assert decide(report, audited, NOW) is Decision.REPORT
+    closed = replace(VIEW, stage=Stage.CLOSED, **found)
+    assert decide(closed, Memory(), NOW) is Decision.PROVE_RECEIPT
+    assert decide(closed, Memory(receipt=Progress.RUNNING), NOW) is Decision.WAIT
+    for progress in (Progress.DONE, Progress.IMPOSSIBLE):
+        assert decide(closed, Memory(receipt=progress), NOW) is Decision.FINISH

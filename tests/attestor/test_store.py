@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chain_types.report import Failure, PeerMetrics, Reason
+from chain_types.report import Failure, FalseReceipt, Node, PeerMetrics, Reason
 from offchain_worker.attestor.store import Work, WorkStore
 from offchain_worker.errors import OperationError
 
@@ -29,6 +29,17 @@ def test_everything_saved_is_there_after_a_restart(tmp_path: Path) -> None:
     with WorkStore.open(tmp_path / "work.sqlite") as store:
         assert store.load(TOPIC) == Work(peers, outcome, None)
         assert store.load(bytes(32)) == Work((), None, "the moment has passed")
+
+
+def test_a_false_receipt_is_kept_with_the_outcome(tmp_path: Path) -> None:
+    proof = FalseReceipt(bytes(32), b"receipt", 7, b"l" * 32, (9,), (Node(b"n" * 32, 3),))
+    outcome = Failure(reason=Reason.BAD_RECEIPT, demand=None)
+    with WorkStore.open(tmp_path / "work.sqlite") as store:
+        store.save_false_receipt(TOPIC, proof)
+        assert store.load(TOPIC) == Work(false_receipt=proof)
+        store.save_outcome(TOPIC, outcome)
+    with WorkStore.open(tmp_path / "work.sqlite") as store:
+        assert store.load(TOPIC) == Work((), outcome, None, false_receipt=proof)
 
 
 def test_the_file_is_the_owners_alone(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from trio.testing import MockClock
 
 from chain_types import storage
 from chain_types.records import (
+    Answered,
     FailedRecord,
     Flipping,
     Payment,
@@ -38,11 +39,12 @@ from offchain_worker.attestor.attestor import PAUSE_S, UPDATES
 from offchain_worker.attestor.store import WorkStore
 from offchain_worker.chain.client import Snapshot
 from offchain_worker.chain.errors import ChainReverted
-from offchain_worker.chain.heads import Heads
+from offchain_worker.chain.heads import Head, Heads
 from offchain_worker.errors import OperationError
 from offchain_worker.explorer.history import read_history
 from offchain_worker.explorer.verify import verify_history
 from offchain_worker.hoster.adversary import Fault
+from offchain_worker.hoster.hoster import Hoster
 from offchain_worker.swarm.proxy import Proxy
 
 
@@ -174,7 +176,7 @@ async def test_a_hoster_that_is_gone_fails_and_its_successor_passes(
         assert settlement.outcome is Verdict.FAILED
         assert (settlement.served, settlement.failed) == (0, 5)
         for record in (await reports_of(world)).values():
-            assert record.outcome == FailedRecord(Reason.UNREACHABLE)
+            assert record.outcome == FailedRecord(Reason.UNREACHABLE, None)
         roster = [world.by_account(member.account) for member in started.challenge.roster]
         assert settlement.paid == tuple(reward(who, ATTESTOR_REWARD // 2) for who in roster)
         await holds(world)
@@ -197,10 +199,104 @@ async def test_what_a_hoster_does_wrong_is_named(
         world.hosters[0].fault = fault
         await world.hire()
         assert settlement_of(await world.settled()).outcome is Verdict.FAILED
-        outcomes = {record.outcome for record in (await reports_of(world)).values()}
-        assert outcomes == {FailedRecord(reason)}
+        outcomes = [record.outcome for record in (await reports_of(world)).values()]
+        assert {isinstance(one, FailedRecord) and one.reason for one in outcomes} == {reason}
         lines = world.events("audit.finished")
         assert {line.values["outcome"] for line in lines} == {f"Failed({reason.name})"}
+        await holds(world)
+
+
+async def test_a_chunk_that_nobody_was_given_is_demanded_and_not_shown(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The hoster's disk has flipped bits: it can show nothing, and loses the hosting's bond."""
+    async with open_world(tmp_path) as world:
+        world.hosters[0].fault = Fault.FLIP_BIT
+        await world.hire()
+        settled = await world.settled()
+        settlement = settlement_of(settled)
+        assert settlement.outcome is Verdict.FAILED
+        assert len(settled.demands) == 5
+        slash = world.client.constants.withholding_slash
+        bond = world.client.constants.hosting_bond
+        assert settlement.slashed == bond == 2 * slash
+        withheld = [one for one in settlement.paid if one.kind is PaymentKind.WITHHOLDING]
+        assert [one.amount for one in withheld] == [slash // 2] * 2
+        assert world.events("hoster.demand_unanswerable")
+        # What is left of the bond would not cover another: the hosting has ended.
+        assert await world.client.read(storage.HOSTINGS, 0) is None
+        await holds(world)
+
+
+async def test_a_chunk_that_is_shown_costs_who_demanded_it(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hoster gives readers what it should not, and the chain what it should."""
+    monkeypatch.setattr(Hoster, "served", lambda self, key: self.library.get(key))
+    async with open_world(tmp_path) as world:
+        world.hosters[0].fault = Fault.FLIP_BIT
+        await world.hire()
+        settled = await world.settled()
+        settlement = settlement_of(settled)
+        assert (settlement.outcome, settlement.paid) == (Verdict.FAILED, ())
+        fee = world.client.constants.demand_fee
+        states = [demand.state for demand in settled.demands.values()]
+        assert [isinstance(one, Answered) and one.fee for one in states] == [fee] * 5
+        assert len(world.events("hoster.demand_answered")) == 5
+        await holds(world)
+
+
+async def test_a_hoster_that_was_down_answers_when_it_is_back(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hoster, "served", lambda self, key: self.library.get(key))
+    async with open_world(tmp_path) as world:
+        hoster = world.hosters[0]
+        hoster.fault = Fault.FLIP_BIT
+        await world.hire()
+
+        async def audited(_head: Head) -> bool:
+            return len(world.events("audit.finished")) == 5
+
+        await world.until(audited)
+        hoster.stop()
+
+        async def demanded(head: Head) -> bool:
+            return len(await world.client.demands(0, at=head.hash)) == 5
+
+        await world.until(demanded)
+        await hoster.start()
+        settled = await world.settled()
+        states = [demand.state for demand in settled.demands.values()]
+        assert all(isinstance(one, Answered) for one in states)
+        await holds(world)
+
+
+async def test_a_false_receipt_is_proven_and_costs_the_bond(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        world.hosters[0].fault = Fault.RECEIPT_OTHER_CHUNKS
+        await world.hire()
+        assert settlement_of(await world.settled()).outcome is Verdict.FAILED
+        found = await world.client.entries(storage.FALSE_RECEIPTS)
+        ((_keys, fraud),) = found
+        assert fraud is not None
+        bond = world.client.constants.hoster_bond
+        assert (fraud.slashed, fraud.reward) == (bond, bond // 2)
+        assert fraud.offender == world.hosters[0].account.public
+        assert fraud.reporter in {attestor.account.public for attestor in world.attestors}
+        provider = await world.client.read(
+            storage.PROVIDERS, Role.HOSTER, world.hosters[0].account.public
+        )
+        assert provider is not None
+        assert (provider.bond, provider.active) == (0, False)
+        # Nobody learnt of it before the window was over.
+        proven = await world.client.block_hash(fraud.block)
+        snapshot = await world.client.challenge(0)
+        assert proven is not None
+        assert snapshot is not None
+        assert await world.client.timestamp(proven) >= snapshot.challenge.end_ms
         await holds(world)
 
 

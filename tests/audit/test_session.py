@@ -29,6 +29,7 @@ from audit_world import (
 )
 
 from chain_types.report import Failure, Reason, Served
+from offchain_worker.audit.demand import chunk_to_demand
 from offchain_worker.audit.session import (
     SESSION_BYTES,
     AuditPlan,
@@ -150,7 +151,8 @@ async def test_a_chunk_that_is_lost(autojump_clock, world, windowed):
     world.store._forget(lost)
     result = await world.audit(world.hoster())
     assert result.outcome == Failure(reason=Reason.NO_DATA, demand=None)
-    assert windowed or result.failed_chunk == lost
+    assert result.failed_chunk == lost
+    assert chunk_to_demand(result, world.plan().drawn) == lost
 
 
 async def test_a_stall_is_a_timeout(autojump_clock, world):

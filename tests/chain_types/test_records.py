@@ -154,8 +154,12 @@ def test_who_did_not_commit(roster: int, committed: int) -> None:
         (Committing(since=7, opened_ms=T0), "0107000000" + T0.to_bytes(8, "little").hex()),
         (Auditing(), "02"),
         (
-            Reporting(since=1, deadline=Deadline(2, 3)),
-            "0301000000020000000000000003000000",
+            Reporting(since=1, deadline=Deadline(2, 3), answers=None),
+            "030100000002000000000000000300000000",
+        ),
+        (
+            Reporting(since=1, deadline=Deadline(2, 3), answers=Deadline(4, 5)),
+            "0301000000020000000000000003000000" + "01040000000000000005000000",
         ),
         (Closed(at=5, outcome=Verdict.VOID), "040500000003"),
     ],

@@ -108,7 +108,7 @@ def test_bounds_hold_before_anything_is_allocated() -> None:
     [
         report.Equivocation(1, 2, b"a" * 200, b"b"),
         report.BadReveal(1, 2**31, b"", b"b"),
-        report.FalseReceipt(b"r", 9, bytes(32), (1, 2), (report.Node(bytes(32), 3),)),
+        report.FalseReceipt(b"h" * 32, b"r", 9, bytes(32), (1, 2), (report.Node(bytes(32), 3),)),
     ],
 )
 def test_proofs_round_trip(

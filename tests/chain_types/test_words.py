@@ -35,6 +35,7 @@ UNREAD_ENTRIES = {
     ("Performance", "CommitEnds"),
     ("Performance", "Queue"),
     ("Performance", "Agenda"),
+    ("Performance", "ReceiptsToForget"),
 }
 
 

@@ -114,7 +114,7 @@ def test_row_13_what_proves_nothing(case: Any, tools: Any) -> None:
     refused(case, BadReveal(7, 0, case.commit().raw, reveal.raw), "no contradiction")
     refused(case, BadReveal(7, 0, bad.raw, case.commit().raw), "kinds")
     refused(case, BadReveal(7, 0, other_member.raw, bad.raw), "no contradiction")
-    refused(case, FalseReceipt(b"", 0, bytes(32), (), ()), "kind of proof")
+    refused(case, FalseReceipt(bytes(32), b"", 0, bytes(32), (), ()), "kind of proof")
 
 
 def test_row_13_the_same_body_under_another_signature_is_no_contradiction(case: Any) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from chain_types.records import FraudKind
-from chain_types.report import Node, Proof, Report
+from chain_types.report import Answer, Node, Proof, Report
 from chain_types.scale import (
     U8,
     U16,
@@ -79,6 +79,24 @@ PROOF = _Errors(
     "NotContradictory",
     "Signature",
     "NoEnvelopes",
+)
+FALSE_RECEIPT = _Errors(
+    "NoReceipt",
+    "Receipt",
+    "NotNamed",
+    "NotContradictory",
+    "Multiproof",
+    "WrongTreeHash",
+    Receipt=RECEIPT,
+    Multiproof=MULTIPROOF,
+)
+ANSWER = _Errors(
+    "TooShort",
+    "WrongSize",
+    "Multiproof",
+    "ForkNotHigher",
+    "WrongHeadSignature",
+    Multiproof=MULTIPROOF,
 )
 MOMENT = _Errors("Window", "Schedule", "Place")
 REPORT = _Errors(
@@ -306,6 +324,27 @@ class Offence:
 
 
 @dataclass(frozen=True)
+class ProvenFalse:
+    """A false receipt: whose, for which feed, of which session, when; the evidence's id."""
+
+    hoster: Hash
+    feed: Hash
+    session: Hash
+    issued: U64
+    id: Hash
+
+
+@dataclass(frozen=True)
+class Demanded:
+    """What was demanded: of which feed, vouched fork and length, the chunk."""
+
+    feed: Feed
+    fork: U64
+    length: U64
+    chunk: U64
+
+
+@dataclass(frozen=True)
 class Checked:
     """What a report that passed says."""
 
@@ -496,6 +535,18 @@ class CompiledRules:
             (Hash, topic),
             (HASHES, tuple(roster)),
             (Proof, proof),
+        )
+
+    def verify_false_receipt(self, proof: Any) -> ProvenFalse | Refused:
+        """What a proof of a false receipt proves."""
+        return self._result(
+            struct(ProvenFalse), FALSE_RECEIPT, "verify_false_receipt", (Proof, proof)
+        )
+
+    def check_answer(self, answer: Any, demanded: Demanded) -> Head | Refused:
+        """The head that an answer to a demand leads to."""
+        return self._result(
+            struct(Head), ANSWER, "check_answer", (Answer, answer), (Demanded, demanded)
         )
 
     def evidence_id(self, offender: bytes, topic: bytes, kind: FraudKind) -> bytes:

@@ -171,7 +171,7 @@ UNSIGNED = replace(OTHER, raw=OTHER.raw[:-64] + bytes(64))
         (opening(*opened(1)), "NotContradictory"),
         (two(in_the_name_of(2, COMMIT), in_the_name_of(2, OTHER)), "Signature"),
         (two(COMMIT, UNSIGNED), "Signature"),
-        (FalseReceipt(b"", 0, bytes(32), (), ()), "NoEnvelopes"),
+        (FalseReceipt(bytes(32), b"", 0, bytes(32), (), ()), "NoEnvelopes"),
     ],
 )
 def test_false_evidence(chain_rules: CompiledRules, proof: Proof, reason: str) -> None:

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from benchmarks.world import (
+    AUTHOR,
     FEED,
     HOSTER,
     LENGTH,
@@ -29,6 +30,7 @@ from chain_types import storage
 from chain_types.calls import (
     AcceptHosting,
     AnchorFlip,
+    AnswerDemand,
     CloseChallenge,
     CommitFlip,
     Deregister,
@@ -54,7 +56,7 @@ from chain_types.records import (
     Sla,
     Terms,
 )
-from chain_types.report import Failure, Reason, decode_proof
+from chain_types.report import Failure, Reason, Rewritten, decode_proof
 from chain_types.words import Call
 from datdot_node import Chain
 from datdot_node.node import Mode, Node
@@ -64,6 +66,7 @@ from offchain_worker.attestor.context import (
     known_expulsions,
     report_context,
 )
+from offchain_worker.audit.answer import Demanded, chunk_answer
 from offchain_worker.audit.report import sign_report
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient, open_chain
@@ -73,7 +76,7 @@ from offchain_worker.coinflip.envelope import Kind, SignedEnvelope, signing_payl
 from offchain_worker.coinflip.evidence import bad_reveal, equivocation
 from offchain_worker.errors import OperationError
 from offchain_worker.explorer.history import RANDOMNESS_PARENTS
-from offchain_worker.hypercore.manifest import encode_manifest
+from offchain_worker.hypercore.manifest import encode_manifest, signable
 from offchain_worker.service.registration import attestor_registration, hoster_registration
 from offchain_worker.testnet.genesis import UNIT, genesis_patch, timing
 
@@ -249,22 +252,54 @@ class Script:
         while not isinstance(self.challenge.stage, Reporting):
             self.world.new_block()
 
-    def report(self, *, served: Sequence[int] = (), failed: Sequence[int] = ()) -> None:
-        """Let the members at these places report."""
+    def report(
+        self,
+        *,
+        served: Sequence[int] = (),
+        failed: Sequence[int] = (),
+        demanding: Sequence[int] = (),
+    ) -> None:
+        """Let the members at these places report; `demanding` fail and demand a chunk."""
         for place in served:
             member = self.members[place]
             self.submit(submit_report(self.world, TREE, member), member.account)
-        for place in failed:
+        for place in (*failed, *demanding):
             member = self.members[place]
             context = report_context(self.challenge, self.flip, member.account.public, place)
+            demand = self.drawn(place) if place in demanding else None
             report = sign_report(
                 w=member.secrets.w,
                 audit_key=member.secrets.audit_keypair,
                 topic=context.topic,
                 account=context.account,
-                outcome=Failure(Reason.NO_DATA, None),
+                outcome=Failure(Reason.NO_DATA, demand),
             )
             self.submit(SubmitReport(0, report), member.account)
+
+    def drawn(self, place: int) -> int:
+        """A chunk that was drawn for a member."""
+        member = self.members[place]
+        context = report_context(self.challenge, self.flip, member.account.public, place)
+        return context.drawn(member.secrets.w)[3]
+
+    def show(self, place: int) -> None:
+        """Answer a member's demand with the chunk."""
+        chunk = self.drawn(place)
+        demanded = Demanded(self.challenge.feed, 0, LENGTH, chunk)
+        answer = chunk_answer(
+            chunk.to_bytes(4, "little"),
+            demanded,
+            length=LENGTH,
+            head_signature=AUTHOR.sign(signable(FEED, MANIFEST, 0, LENGTH, TREE.tree_hash)),
+            tree_nodes=TREE.nodes,
+        )
+        self.submit(AnswerDemand(0, self.members[place].account.public, answer), HOSTER)
+
+    def rewrite(self, place: int, fork: int) -> None:
+        """Answer a member's demand with the author's signature on a higher fork."""
+        signature = AUTHOR.sign(signable(FEED, MANIFEST, fork, 7, b"t" * 32))
+        answer = Rewritten(fork, 7, b"t" * 32, signature)
+        self.submit(AnswerDemand(0, self.members[place].account.public, answer), HOSTER)
 
     def close(self, by: Account | None = None) -> None:
         """Settle what was not reported on in time: by somebody, or by nobody."""
@@ -398,6 +433,42 @@ def too_slow() -> Script:
     return script
 
 
+def withheld() -> Script:
+    """Three are served, one is shown what it demands, one is not: the hoster fails, and pays."""
+    script = Script.begin()
+    script.anchor(0, by=0)
+    script.open_reports()
+    script.report(served=(0, 2, 4), demanding=(1, 3))
+    script.show(1)
+    script.until_closed()
+    return script
+
+
+def emptied() -> Script:
+    """Three demand, and nobody answers: the bond covers two; one is absent, and a fellow closes."""
+    script = Script.begin()
+    script.anchor(0, by=0)
+    script.open_reports()
+    script.report(served=(0,), demanding=(4, 1, 3))
+    answers = script.challenge.stage
+    assert isinstance(answers, Reporting)
+    assert answers.answers is not None
+    while script.world.read(storage.ROOMS) < answers.answers.rooms:
+        script.world.new_block()
+    script.close(by=script.members[0].account)
+    return script
+
+
+def rewritten() -> Script:
+    """Four are served, but the author has rewritten the feed: it is inconclusive."""
+    script = Script.begin()
+    script.anchor(0, by=0)
+    script.open_reports()
+    script.report(served=range(1, 5), demanding=(0,))
+    script.rewrite(0, 3)
+    return script
+
+
 def came_back() -> Script:
     """Bonds of all sorts are slashed: a full one, one filled up again, what is left of others.
 
@@ -425,5 +496,8 @@ SCRIPTS: dict[str, Callable[[], Script]] = {
     "stalled": stalled,
     "slotted": slotted,
     "too_slow": too_slow,
+    "withheld": withheld,
+    "emptied": emptied,
+    "rewritten": rewritten,
     "came_back": came_back,
 }

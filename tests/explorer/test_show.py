@@ -23,7 +23,7 @@ KEYS = {
 }
 
 
-EXCEPTIONS = {"retry", "fallback", "frauds", "expelled", "absent"}
+EXCEPTIONS = {"retry", "fallback", "frauds", "expelled", "absent", "demands"}
 
 
 def summary_of(told: dict[str, Any], name: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def test_a_challenge_whose_first_attempt_failed(told: dict[str, Any]) -> None:
     snapshot = told["retried"].snapshot
     address = [ss58_encode(member.account) for member in snapshot.challenge.roster]
     summary = summary_of(told, "retried")
-    assert set(summary) & EXCEPTIONS == EXCEPTIONS - {"fallback"}
+    assert set(summary) & EXCEPTIONS == EXCEPTIONS - {"fallback", "demands"}
     assert summary["coinflip"]["attempts"] == 2
     assert summary["retry"] == {
         "attempt": 1,
@@ -115,7 +115,7 @@ def test_a_challenge_that_fell_back(told: dict[str, Any]) -> None:
     snapshot = told["fell_back"].snapshot
     address = [ss58_encode(member.account) for member in snapshot.challenge.roster]
     summary = summary_of(told, "fell_back")
-    assert set(summary) & EXCEPTIONS == EXCEPTIONS - {"retry"}
+    assert set(summary) & EXCEPTIONS == EXCEPTIONS - {"retry", "demands"}
     assert summary["coinflip"] == {
         "attempts": 0,
         "root": snapshot.flip.root.hex(),
@@ -158,3 +158,22 @@ def test_lines_about_those_who_broke_the_rules(told: dict[str, Any]) -> None:
     void = challenge_lines(summary_of(told, "abandoned"))
     assert "  coinflip not anchored" in void
     assert sum(line.endswith(" did not commit") for line in void) == 3
+
+
+def test_demands_as_json_and_for_people(told: dict[str, Any]) -> None:
+    snapshot = told["withheld"].snapshot
+    address = [ss58_encode(member.account) for member in snapshot.challenge.roster]
+    summary = summary_of(told, "withheld")
+    assert set(summary) & EXCEPTIONS == {"demands"}
+    shown, lost = summary["demands"]
+    assert (shown["attestor"], shown["state"], shown["answer"]) == (address[1], "Answered", "Chunk")
+    assert (lost["attestor"], lost["state"]) == (address[3], "Unanswered")
+    assert (int(lost["slashed"]), int(lost["reward"])) == (50 * 10**12, 25 * 10**12)
+    assert int(shown["fee"]) == 10**12
+    lines = challenge_lines(summary)
+    assert sum(f"demanded chunk {shown['chunk']}: shown in block " in line for line in lines) == 1
+    assert sum(": not answered, the hoster lost " in line for line in lines) == 1
+    (demand,) = summary_of(told, "rewritten")["demands"]
+    assert demand["answer"] == "Rewritten"
+    lines = challenge_lines(summary_of(told, "rewritten"))
+    assert any(": the author has rewritten the feed, shown in block " in line for line in lines)

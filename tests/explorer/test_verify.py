@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from alterations import Path, altered, another, at, leaves
 
-from chain_types.records import PaymentKind, Verdict
+from chain_types.records import Open, PaymentKind, Verdict
 from chain_types.report import Equivocation, FalseReceipt
+from chain_types.ss58 import ss58_encode
+from offchain_worker.explorer.claims import DoesNotHold
 from offchain_worker.explorer.history import History
-from offchain_worker.explorer.verify import DoesNotHold, verify_history
+from offchain_worker.explorer.verify import verify_history
 
 WHERE_IT_WAS_READ = (
     # What names a place in the chain cannot be altered without another place being read.
@@ -117,6 +119,37 @@ def test_what_happened_holds(passed: History, failed: History) -> None:
             [
                 "Passed: 5 served, 0 failed, of 5",
                 r"5 payments, \d+ in all, and 0 absence fees follow, the SLA is broken",
+            ],
+        ),
+        (
+            "withheld",
+            [
+                r"report of \w+: failed, NO_DATA, chunk \d+ is demanded",
+                r"report of \w+: failed, NO_DATA, chunk \d+ is demanded",
+                r"demand of \w+: chunk \d+ was shown, for 10{12}",
+                r"demand of \w+: nobody showed chunk \d+: 50{13} slashed",
+                "Failed: 3 served, 2 failed, of 5",
+                # What withholding brings, the three who were served, half for the one who was not.
+                r"5 payments, \d+ in all, and 0 absence fees follow",
+            ],
+        ),
+        (
+            "emptied",
+            [
+                r"demand of \w+: nobody showed chunk \d+: 50{13} slashed",
+                r"demand of \w+: nobody showed chunk \d+: 50{13} slashed",
+                r"demand of \w+: nobody showed chunk \d+: 0 slashed",
+                "Failed: 1 served, 3 failed, of 5",
+                # Two for what was withheld, four for reports, the closer.
+                r"7 payments, \d+ in all, and 1 absence fees follow",
+            ],
+        ),
+        (
+            "rewritten",
+            [
+                r"demand of \w+: the author has rewritten the feed, fork 3",
+                "Inconclusive: 4 served, 1 failed, of 5",
+                r"4 payments, \d+ in all, and 0 absence fees follow",
             ],
         ),
         (
@@ -259,7 +292,7 @@ def test_a_report_that_is_left_out_does_not_hold(passed: History) -> None:
 def test_a_failure_with_another_reason_does_not_hold(failed: History) -> None:
     account = next(iter(failed.reports))
     history = with_another(failed, "reports", account, "record", "outcome", "reason")
-    assert "the stored reason is not that of the extrinsic" in refusal(history)
+    assert "the stored reason or demand is not that of the extrinsic" in refusal(history)
 
 
 def test_money_that_was_not_moved_does_not_hold(passed: History) -> None:
@@ -385,7 +418,7 @@ def test_false_proofs_do_not_hold(told: dict[str, Any]) -> None:
     assert refusal(changed).endswith("proves nothing: no contradiction")
     changed = altered(history, (*ACCUSED, "proof"), replace(proof, attempt=8))
     assert refusal(changed).endswith("is for attempt 8, which does not exist")
-    receipt = FalseReceipt(b"", 0, bytes(32), (), ())
+    receipt = FalseReceipt(bytes(32), b"", 0, bytes(32), (), ())
     assert refusal(altered(history, (*ACCUSED, "proof"), receipt)).endswith("of the coinflip")
     twice = replace(history, accusations=(first, first, second, *rest))
     assert refusal(twice).endswith("was known already")
@@ -528,9 +561,12 @@ NAMES = (
     "stalled",
     "slotted",
     "too_slow",
+    "withheld",
+    "emptied",
+    "rewritten",
     "came_back",
 )
-READ = ("snapshot", "anchoring", "accusations", "falling_back")
+READ = ("snapshot", "anchoring", "accusations", "falling_back", "answers")
 
 
 def only_says_where_or_bounds(path: Path) -> bool:
@@ -541,7 +577,12 @@ def only_says_where_or_bounds(path: Path) -> bool:
         case ("falling_back", "commitments", int(), "block" | "block_ms"):
             return True
         case ("reports", bytes(), *rest):
-            return rest in (["record", "block"], ["record", "extrinsic"], ["block_ms"])
+            where = (["record", "block"], ["record", "extrinsic"], ["block_ms"], ["rooms"])
+            return rest in where
+        case ("answers", bytes(), "block" | "block_ms" | "rooms" | "events", *_):
+            return True
+        case ("snapshot", "demands", bytes(), "state", "block" | "extrinsic"):
+            return True
         case _:
             return path in WHERE_IT_WAS_READ
 
@@ -572,3 +613,89 @@ def test_nothing_that_the_chain_stores_can_be_altered_unnoticed(
             continue
         unnoticed.append(path)
     assert unnoticed == []
+
+
+def demanders(history: History) -> list[bytes]:
+    """Who demanded something, in roster order."""
+    roster = history.snapshot.challenge.roster
+    return [one.account for one in roster if one.account in history.snapshot.demands]
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        (("snapshot", "demands", 0, "chunk"), "the demands are not those of the reports"),
+        (("snapshot", "demands", 0, "block"), "it is not due so many blocks after its report"),
+        (("snapshot", "demands", 0, "due", "rooms"), "it is not due so many blocks after"),
+        (("snapshot", "demands", 1, "due", "block"), "it is not due so many blocks after"),
+        (("snapshot", "demands", 0, "deposit"), "the deposit is not what is asked for"),
+        (("snapshot", "demands", 0, "state", "fee"), "it is kept as another answer"),
+        (("answers", 0, "signer"), "the answer is not the hoster's, or to another demand"),
+        (("answers", 0, "call", "id"), "the answer is not the hoster's, or to another demand"),
+        (("answers", 0, "call", "attestor"), "the answer is not the hoster's, or to another"),
+        (("answers", 0, "call", "answer", "bytes"), "the answer does not hold: "),
+        (("answers", 0, "call", "answer", "length"), "the answer does not hold: "),
+        (("answers", 0, "call", "answer", "head_signature"), "the answer does not hold: "),
+        (("answers", 0, "call", "answer", "nodes", 0, "hash"), "the answer does not hold: "),
+        (("snapshot", "demands", 1, "state", "slashed"), "the slash is not the fine, nor what"),
+        (("snapshot", "demands", 1, "state", "reward"), "the reward is not half of the slash"),
+        (("withholding_slash",), "the slash is not the fine, nor what was left of the bond"),
+        ((*SETTLEMENT, "slashed"), "what withholding cost is not what the demands say"),
+    ],
+)
+def test_one_altered_value_of_a_demand_is_named(
+    told: dict[str, Any], path: Path, sentence: str
+) -> None:
+    history: History = told["withheld"].history
+    accounts = demanders(history)
+    named = ("demands", "answers")
+    real = tuple(
+        accounts[step] if before in named and isinstance(step, int) else step
+        for before, step in zip((None, *path), path, strict=False)
+    )
+    value = at(history, real)
+    less = path == ("withholding_slash",)
+    changed = altered(history, real, value - 1 if less else another(value))
+    assert re.search(sentence, refusal(changed))
+
+
+def test_demands_that_were_settled_otherwise_do_not_hold(told: dict[str, Any]) -> None:
+    history: History = told["withheld"].history
+    shown, lost = demanders(history)
+    assert refusal(replace(history, answers={})) == "the answers are not those of the demands"
+    none = altered(history, ("snapshot", "demands"), {})
+    assert refusal(none) == "the demands are not those of the reports"
+    late = altered(history, ("answers", shown, "rooms"), 2**32)
+    assert refusal(late).endswith("the answer came too late")
+    late = altered(history, ("answers", shown, "block"), 2**31)
+    assert refusal(late).endswith("the answer came too late")
+    still_open = altered(history, ("snapshot", "demands", lost, "state"), Open())
+    assert refusal(still_open).endswith("it is open, but the challenge is settled")
+    events = history.answers[shown].events
+    for name, sentence in (
+        ("DemandAnswered", "the answer is not the one that its block tells of"),
+        ("TransferOnHold", "the deposit did not go where it should"),
+        ("Released", "the deposit did not go where it should"),
+    ):
+        kept = tuple(one for one in events if getattr(one.event, "name", "") != name)
+        assert refusal(altered(history, ("answers", shown, "events"), kept)).endswith(sentence)
+    for name, sentence in (
+        ("DemandUnanswered", "it is not the one that the closing block tells of"),
+        ("Released", "the deposit did not come back, or the rest of the slash was not burnt"),
+        ("BurnedDebt", "the deposit did not come back, or the rest of the slash was not burnt"),
+        ("Deposit", f"were not paid to {ss58_encode(lost)}"),
+    ):
+        kept = tuple(
+            one for one in history.closing.events if getattr(one.event, "name", "") != name
+        )
+        assert refusal(altered(history, ("closing", "events"), kept)).endswith(sentence)
+
+
+def test_a_demand_decides_the_outcome(told: dict[str, Any]) -> None:
+    """Whoever calls it passed: the demands say otherwise."""
+    for name in ("withheld", "rewritten"):
+        history: History = told[name].history
+        for path in (SETTLEMENT, ("closing", "event")):
+            history = altered(history, (*path, "outcome"), Verdict.PASSED)
+        history = altered(history, (*CHALLENGE, "stage", "outcome"), Verdict.PASSED)
+        assert refusal(history).startswith("the reports give")

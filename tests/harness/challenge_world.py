@@ -38,6 +38,7 @@ from offchain_worker.chain.client import ChainClient, Snapshot, open_chain
 from offchain_worker.chain.heads import Head
 from offchain_worker.hoster.acceptance import accept_offers
 from offchain_worker.hoster.adversary import Fault, faulty_hoster
+from offchain_worker.hoster.answers import answer_demands
 from offchain_worker.hoster.feeds import import_path
 from offchain_worker.hoster.store import FeedStore, Library
 from offchain_worker.hypercore.manifest import encode_manifest
@@ -247,6 +248,7 @@ class HosterWorker(Worker):
 
             self.world.places[place] = welcome
             task_status.started()
+            sessions.start_soon(answer_demands, client, self.account, hoster)
             try:
                 await accept_offers(client, self.account, self.library, 0)
             finally:

@@ -1,10 +1,12 @@
 //! The rules as a runtime API: what a client or a differential test asks the compiled runtime.
 
 use crate::{
+    answer::{Answer, AnswerError, Demanded},
     attempts::{Attempt, Flipping},
     coinflip::{AnchorError, Anchored, Opening},
     draws::{Habit, MomentError, Opened, Schedule, Window},
     evidence::{FraudKind, Offence, Proof, ProofError},
+    false_receipt::{FalseReceipt, FalseReceiptError},
     head::{Feed, FeedError, Head},
     keys::KeyError,
     multiproof::MultiproofError,
@@ -97,6 +99,9 @@ sp_api::decl_runtime_apis! {
             proof: Proof,
         ) -> Result<Offence, ProofError>;
 
+        /// [`crate::false_receipt::verify`].
+        fn verify_false_receipt(proof: Proof) -> Result<FalseReceipt, FalseReceiptError>;
+
         /// [`crate::evidence::evidence_id`].
         fn evidence_id(offender: PublicKey, topic: Hash, kind: FraudKind) -> Hash;
 
@@ -123,6 +128,9 @@ sp_api::decl_runtime_apis! {
 
         /// [`Opened::habit`].
         fn session_habit(opened: Opened) -> Habit;
+
+        /// [`crate::answer::check`] of an answer whose head was not verified before.
+        fn check_answer(answer: Answer, demanded: Demanded) -> Result<Head, AnswerError>;
 
         /// [`crate::report::reencode`].
         fn reencode_report(bytes: Vec<u8>) -> Option<Vec<u8>>;

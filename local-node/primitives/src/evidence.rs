@@ -55,6 +55,8 @@ pub enum Proof {
     /// E6: a receipt, and a multiproof of another leaf under the receipt's own tree hash.
     #[codec(index = 2)]
     FalseReceipt {
+        /// The Noise key of the hoster that signed it, which the receipt does not name.
+        hoster: PublicKey,
         /// The receipt, body and signature.
         receipt: BoundedVec<u8, ConstU32<{ receipt::MAX_BYTES }>>,
         /// The chunk of which it has a wrong leaf.
@@ -68,7 +70,7 @@ pub enum Proof {
     },
 }
 
-/// What an attestor can be expelled for. The number is part of the evidence's id.
+/// What was proven, of an attestor or a hoster. The number is part of the evidence's id.
 #[derive(
     Clone,
     Copy,
@@ -88,6 +90,9 @@ pub enum FraudKind {
     /// E2.
     #[codec(index = 1)]
     BadReveal = 1,
+    /// E6.
+    #[codec(index = 2)]
+    FalseReceipt = 2,
 }
 
 /// What a proof proves.
@@ -207,7 +212,8 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], ProofError> {
     Ok(*first)
 }
 
-/// The id of a piece of evidence, `H(offender ‖ topic ‖ kind u8)`: one counts (coinflip.md §1).
+/// The id of a piece of evidence, `H(offender ‖ topic ‖ kind u8)`: one counts (coinflip.md §1). For
+/// a false receipt the session's id is in the place of the topic (challenge.md §5).
 pub fn evidence_id(offender: &PublicKey, topic: &Hash, kind: FraudKind) -> Hash {
     hash(&[offender, topic, &[kind as u8]])
 }
@@ -221,14 +227,13 @@ pub fn verify(topic: &Hash, roster: &[PublicKey], proof: &Proof) -> Result<Offen
         Proof::FalseReceipt { .. } => return Err(ProofError::NoEnvelopes),
     };
     let (first, second) = (Envelope::parse(first)?, Envelope::parse(second)?);
-    let right_kinds = match kind {
-        FraudKind::Equivocation => {
-            core::mem::discriminant(&first.body) == core::mem::discriminant(&second.body)
-        }
-        FraudKind::BadReveal => matches!(
+    let right_kinds = if kind == FraudKind::BadReveal {
+        matches!(
             (&first.body, &second.body),
             (Body::Commit { .. }, Body::Reveal { .. })
-        ),
+        )
+    } else {
+        core::mem::discriminant(&first.body) == core::mem::discriminant(&second.body)
     };
     if !right_kinds {
         return Err(ProofError::Kinds);

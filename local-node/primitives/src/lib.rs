@@ -14,11 +14,13 @@
 
 extern crate alloc;
 
+pub mod answer;
 pub mod api;
 pub mod attempts;
 pub mod coinflip;
 pub mod draws;
 pub mod evidence;
+pub mod false_receipt;
 pub mod hash;
 pub mod head;
 pub mod keys;

@@ -148,6 +148,7 @@ fn a_bad_reveal_names_its_member() {
 #[test]
 fn a_false_receipt_is_not_about_envelopes() {
     let proof = Proof::FalseReceipt {
+        hoster: [0; 32],
         receipt: Default::default(),
         index: 0,
         leaf: [0; 32],

@@ -7,10 +7,12 @@ use crate::{
 };
 use alloc::vec::Vec;
 use datdot_primitives::{
+    answer::{self, Answer, AnswerError, Demanded},
     attempts::{Attempt, Flipping},
     coinflip::{self, AnchorError, Anchored, Opening},
     draws::{self, Habit, MomentError, Opened, Schedule, Window},
     evidence::{self, FraudKind, Offence, Proof, ProofError},
+    false_receipt::{self, FalseReceipt, FalseReceiptError},
     head::{Feed, FeedError, Head},
     keys::{self, KeyError},
     multiproof::{self, MultiproofError},
@@ -315,6 +317,10 @@ impl_runtime_apis! {
             evidence::verify(&topic, &roster, &proof)
         }
 
+        fn verify_false_receipt(proof: Proof) -> Result<FalseReceipt, FalseReceiptError> {
+            false_receipt::verify(&proof)
+        }
+
         fn evidence_id(offender: PublicKey, topic: Digest, kind: FraudKind) -> Digest {
             evidence::evidence_id(&offender, &topic, kind)
         }
@@ -346,6 +352,10 @@ impl_runtime_apis! {
 
         fn session_habit(opened: Opened) -> Habit {
             opened.habit()
+        }
+
+        fn check_answer(answer: Answer, demanded: Demanded) -> Result<Head, AnswerError> {
+            answer::check(&answer, &demanded, |_| false)
         }
 
         fn reencode_report(bytes: Vec<u8>) -> Option<Vec<u8>> {

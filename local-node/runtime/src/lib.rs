@@ -86,7 +86,7 @@ pub const VERSION: RuntimeVersion = RuntimeVersion {
     spec_version: 3,
     impl_version: 1,
     apis: apis::RUNTIME_API_VERSIONS,
-    transaction_version: 1,
+    transaction_version: 2,
     system_version: 1,
 };
 
@@ -236,11 +236,14 @@ pub type UnbondingBlocks = ConstU32<{ 7 * 14_400 }>;
 /// What an attestor puts up, and loses by a proven fraud.
 pub type AttestorBond = ConstU128<{ 1_000 * UNIT }>;
 
+/// What a hoster puts up, and loses by a receipt that its own tree contradicts.
+pub type HosterBond = ConstU128<{ 1_000 * UNIT }>;
+
 impl pallet_providers::Config for Runtime {
     type Currency = Balances;
     type RuntimeHoldReason = RuntimeHoldReason;
     type AttestorBond = AttestorBond;
-    type HosterBond = ConstU128<{ 1_000 * UNIT }>;
+    type HosterBond = HosterBond;
     type MaxCapacity = ConstU32<64>;
     type UnbondingBlocks = UnbondingBlocks;
     type MinAge = MinAge;
@@ -261,13 +264,20 @@ impl pallet_hosting::Config for Runtime {
 
 impl pallet_performance::Config for Runtime {
     type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
     type Time = Timestamp;
     /// Good for development and trusted validators only; see there.
     type Randomness = pallet_performance::randomness::ParentHashes<Runtime>;
     type Attestors = Providers;
+    type Hosters = Providers;
     type Hostings = Hosting;
     type AbsenceFee = ConstU128<{ 10 * UNIT }>;
     type FraudSlash = AttestorBond;
+    type ReceiptSlash = HosterBond;
+    type DemandDeposit = ConstU128<{ 2 * UNIT }>;
+    /// The largest answer has some 300,000 bytes: its fee is a third of a token.
+    type DemandFee = ConstU128<UNIT>;
+    type WithholdingSlash = ConstU128<{ 50 * UNIT }>;
     type UnbondingBlocks = UnbondingBlocks;
     type MaxStarts = ConstU32<4>;
     type MaxDue = ConstU32<32>;

@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use frame::{
     deps::sp_runtime::TryRuntimeError,
     token::{
-        fungible::{Balanced, InspectHold},
+        fungible::{Balanced, BalancedHold, InspectHold},
         tokens::Restriction,
     },
     traits::Imbalance,
@@ -76,6 +76,12 @@ impl<T: Config> Pallet<T> {
                 "nothing to wait for with closing"
             );
             ensure!(
+                hosting
+                    .resting
+                    .is_none_or(|fork| hosting.vouched.is_some_and(|vouched| vouched.fork < fork)),
+                "a hosting rests for a fork that its hoster vouched for"
+            );
+            ensure!(
                 hosting.streak < T::MaxStreak::get(),
                 "a hosting outlived its streak of failures"
             );
@@ -117,7 +123,8 @@ impl<T: Config> Hostings for Pallet<T> {
     type Credit = CreditOf<T>;
 
     fn get(id: HostingId) -> Option<HostingInfo<T::AccountId, BalanceOf<T>>> {
-        let hosting = HostingsById::<T>::get(id).filter(|hosting| !hosting.closing)?;
+        let hosting = HostingsById::<T>::get(id)
+            .filter(|hosting| !hosting.closing && hosting.resting.is_none())?;
         let Vouched { fork, length } = hosting.vouched?;
         Some(HostingInfo {
             feed: Feeds::<T>::get(hosting.feed)?,
@@ -130,12 +137,13 @@ impl<T: Config> Hostings for Pallet<T> {
         })
     }
 
-    fn covers(id: HostingId, attestors: u32) -> bool {
+    fn is_ready(id: HostingId, attestors: u32) -> bool {
         HostingsById::<T>::get(id).is_some_and(|hosting| {
-            hosting
-                .terms
-                .whole_challenge(attestors)
-                .is_some_and(|cost| hosting.escrow >= cost)
+            hosting.resting.is_none()
+                && hosting
+                    .terms
+                    .whole_challenge(attestors)
+                    .is_some_and(|cost| hosting.escrow >= cost)
         })
     }
 
@@ -178,6 +186,36 @@ impl<T: Config> Hostings for Pallet<T> {
             let amount = amount.min(hosting.escrow);
             hosting.escrow.saturating_reduce(amount);
             hosting.forfeited.saturating_accrue(amount);
+        });
+    }
+
+    fn slash_bond(id: HostingId, amount: BalanceOf<T>) -> CreditOf<T> {
+        let mut taken = CreditOf::<T>::zero();
+        HostingsById::<T>::mutate_extant(id, |hosting| {
+            let reason = HoldReason::HostingBond.into();
+            let most = amount.min(hosting.bond);
+            let (credit, _) = T::Currency::slash(&reason, &hosting.hoster, most);
+            hosting.bond.saturating_reduce(credit.peek());
+            Self::deposit_event(Event::HostingBondSlashed {
+                id,
+                amount: credit.peek(),
+            });
+            if hosting.bond < amount && hosting.challenged && !hosting.closing {
+                hosting.closing = true;
+                Self::deposit_event(Event::HostingClosing { id });
+            }
+            taken = credit;
+        });
+        taken
+    }
+
+    fn rest(id: HostingId, fork: u64) {
+        HostingsById::<T>::mutate_extant(id, |hosting| {
+            let behind = hosting.vouched.is_some_and(|vouched| vouched.fork < fork);
+            if behind && hosting.resting.is_none_or(|resting| resting < fork) {
+                hosting.resting = Some(fork);
+                Self::deposit_event(Event::HostingResting { id, fork });
+            }
         });
     }
 

@@ -10,7 +10,8 @@
 //! The escrow is held in the sponsor's account, whoever paid it in. For each account, the hostings
 //! say exactly what is held.
 //!
-//! Not there yet: slashes of the hosting's bond for withheld chunks, which come with demands.
+//! A hoster that withholds what a challenge demanded loses a part of the hosting's bond. A hosting
+//! whose author has rewritten the feed rests until the hoster vouches for the new fork.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
@@ -61,7 +62,8 @@ pub mod pallet {
     pub trait Config: frame_system::Config {
         /// The currency of escrows and bonds.
         type Currency: fungible::MutateHold<Self::AccountId, Reason = Self::RuntimeHoldReason>
-            + fungible::Balanced<Self::AccountId>;
+            + fungible::Balanced<Self::AccountId>
+            + fungible::BalancedHold<Self::AccountId>;
 
         /// The runtime's reasons of holds.
         type RuntimeHoldReason: From<HoldReason>;
@@ -164,6 +166,21 @@ pub mod pallet {
             by: T::AccountId,
             /// How much.
             amount: BalanceOf<T>,
+        },
+        /// The hoster withheld what a challenge demanded, and lost a part of the hosting's bond.
+        HostingBondSlashed {
+            /// Number of the hosting.
+            id: HostingId,
+            /// How much.
+            amount: BalanceOf<T>,
+        },
+        /// The author has rewritten the feed: no challenge starts until the hoster vouches for this
+        /// fork or a higher one.
+        HostingResting {
+            /// Number of the hosting.
+            id: HostingId,
+            /// The fork.
+            fork: u64,
         },
         /// The hosting ends with the running challenge.
         HostingClosing {
@@ -311,6 +328,7 @@ pub mod pallet {
                 challenged: false,
                 closing: false,
                 streak: 0,
+                resting: None,
             };
             HostingsById::<T>::insert(id, hosting);
             Self::deposit_event(Event::HostingOpened {
@@ -353,7 +371,7 @@ pub mod pallet {
         }
 
         /// The hoster vouches for a greater length, or for a higher fork, from the next challenge
-        /// on.
+        /// on. A hosting that rests goes on with the fork that it rests for.
         #[pallet::call_index(3)]
         #[pallet::weight(T::WeightInfo::vouch())]
         pub fn vouch(
@@ -372,6 +390,7 @@ pub mod pallet {
                     fork > vouched.fork || (fork == vouched.fork && length > vouched.length);
                 ensure!(progress, Error::<T>::NoProgress);
                 hosting.vouched = Some(Vouched { fork, length });
+                hosting.resting = hosting.resting.filter(|resting| fork < *resting);
                 Ok(())
             })?;
             Self::deposit_event(Event::Vouched { id, fork, length });

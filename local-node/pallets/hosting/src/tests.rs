@@ -7,6 +7,7 @@ use crate::{
 use frame::{
     testing_prelude::*,
     token::fungible::{Balanced, Inspect, InspectHold},
+    traits::Imbalance,
 };
 use pallet_providers::Role;
 
@@ -356,9 +357,9 @@ fn a_challenge_needs_an_accepted_hosting() {
 fn the_escrow_covers_a_whole_challenge_or_not() {
     on_chain(|| {
         let id = accepted();
-        assert!(Hosting::covers(id, 40));
-        assert!(!Hosting::covers(id, 41));
-        assert!(!Hosting::covers(id + 1, 0));
+        assert!(Hosting::is_ready(id, 40));
+        assert!(!Hosting::is_ready(id, 41));
+        assert!(!Hosting::is_ready(id + 1, 0));
         let boundless = Terms {
             attestor_reward: Balance::MAX,
             ..terms()
@@ -562,5 +563,56 @@ fn three_failures_without_a_pass_between_them_end_a_hosting() {
             }
             .into(),
         );
+    });
+}
+
+#[test]
+fn a_withheld_chunk_costs_a_part_of_the_bond_until_the_hosting_ends() {
+    on_chain(|| {
+        let id = accepted();
+        assert_ok!(Hosting::start_challenge(id));
+        let issued = Balances::total_issuance();
+        let credit = Hosting::slash_bond(id, 200);
+        assert_eq!(credit.peek(), 200);
+        System::assert_last_event(Event::<Test>::HostingBondSlashed { id, amount: 200 }.into());
+        drop(credit);
+        assert_eq!(Balances::total_issuance(), issued - 200);
+        assert_eq!(hosting(id).bond, HOSTING_BOND - 200);
+        assert_eq!(held(HoldReason::HostingBond, &HOSTER), HOSTING_BOND - 200);
+        assert!(!hosting(id).closing);
+        // 100 are left, which would not cover another 200.
+        drop(Hosting::slash_bond(id, 200));
+        System::assert_has_event(Event::<Test>::HostingClosing { id }.into());
+        assert!(hosting(id).closing);
+        // More than is left.
+        assert_eq!(Hosting::slash_bond(id, 200).peek(), 100);
+        assert!(Hosting::slash_bond(id, 200).peek().is_zero());
+        assert_eq!(hosting(id).bond, 0);
+        assert!(!Hosting::end_challenge(id, Ended::Failed));
+        assert!(Hosting::slash_bond(id, 200).peek().is_zero());
+    });
+}
+
+#[test]
+fn a_rewritten_feed_rests_until_the_hoster_follows() {
+    on_chain(|| {
+        let id = accepted();
+        let vouch = |fork| Hosting::vouch(signed(HOSTER), id, fork, 20);
+        assert!(Hosting::is_ready(id, 1));
+        Hosting::rest(id, 3);
+        System::assert_last_event(Event::<Test>::HostingResting { id, fork: 3 }.into());
+        assert_eq!((Hosting::get(id), Hosting::is_ready(id, 1)), (None, false));
+        // A lower one changes nothing, a higher one does.
+        Hosting::rest(id, 2);
+        assert_eq!(hosting(id).resting, Some(3));
+        Hosting::rest(id, 4);
+        assert_ok!(vouch(3));
+        assert_eq!(hosting(id).resting, Some(4));
+        assert_ok!(vouch(5));
+        assert_eq!(hosting(id).resting, None);
+        assert!(Hosting::is_ready(id, 1));
+        // It has followed already.
+        Hosting::rest(id, 5);
+        assert_eq!(hosting(id).resting, None);
     });
 }

@@ -12,12 +12,14 @@ pub trait Hostings {
     /// Money on its way: dropped, it is burnt.
     type Credit;
 
-    /// An accepted hosting that nobody has asked to close: what a challenge copies at its start.
-    /// `None` for any other id, also for an offer that the hoster has not accepted.
+    /// An accepted hosting that nobody has asked to close and that does not rest: what a challenge
+    /// copies at its start. `None` for any other id, also for an offer that the hoster has not
+    /// accepted.
     fn get(id: HostingId) -> Option<HostingInfo<Self::AccountId, Self::Balance>>;
 
-    /// Whether the escrow covers a whole challenge with so many attestors.
-    fn covers(id: HostingId, attestors: u32) -> bool;
+    /// Whether the escrow covers a whole challenge with so many attestors, and the hosting does not
+    /// rest.
+    fn is_ready(id: HostingId, attestors: u32) -> bool;
 
     /// A challenge of this hosting starts. Until [`Self::end_challenge`] the hosting cannot end and
     /// its escrow goes nowhere but through [`Self::pay`] and [`Self::forfeit`]. Fails, without
@@ -29,6 +31,14 @@ pub trait Hostings {
 
     /// Set a part of the escrow aside, up to what it holds: it is burnt when the hosting ends.
     fn forfeit(id: HostingId, amount: Self::Balance);
+
+    /// The hoster withheld what a challenge demanded: take up to `amount` out of the hosting's bond.
+    /// If what is left would not cover that again, the hosting ends with the running challenge.
+    fn slash_bond(id: HostingId, amount: Self::Balance) -> Self::Credit;
+
+    /// The author has rewritten the feed: no challenge starts until the hoster has vouched for this
+    /// fork or a higher one, if it has not yet.
+    fn rest(id: HostingId, fork: u64);
 
     /// Add money to the escrow; it is burnt if the hosting has none.
     fn deposit(id: HostingId, credit: Self::Credit);

@@ -128,6 +128,9 @@ pub struct Hosting<AccountId, Balance> {
     pub closing: bool,
     /// Failed challenges since the last one that passed.
     pub streak: u32,
+    /// The author has rewritten the feed: it has no challenge until the hoster vouches for this fork
+    /// or a higher one.
+    pub resting: Option<u64>,
 }
 
 /// What a challenge needs to know about its hosting, as of now.

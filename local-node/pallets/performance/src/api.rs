@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use codec::Codec;
 
 use crate::{
-    types::{ChallengeId, OpenChallenge, Stage},
-    Challenges, Config, Pallet, Rooms, Running, Tallies,
+    types::{ChallengeId, OpenChallenge},
+    Challenges, Config, Pallet, Running, Tallies,
 };
 
 frame::deps::sp_api::decl_runtime_apis! {
@@ -46,9 +46,6 @@ impl<T: Config> Pallet<T> {
 
     /// The answer to [`PerformanceApi::is_closable`].
     pub fn is_closable(id: ChallengeId) -> bool {
-        Challenges::<T>::get(id).is_some_and(|challenge| match challenge.stage {
-            Stage::Report { deadline, .. } => deadline.has_passed(Rooms::<T>::get(), Self::block()),
-            _ => false,
-        })
+        Challenges::<T>::get(id).is_some_and(|challenge| Self::may_close(id, &challenge))
     }
 }

@@ -1,23 +1,27 @@
-//! Fraud proofs against attestors (challenge.md §5, coinflip.md §4).
+//! Fraud proofs against attestors and hosters (challenge.md §5, coinflip.md §4).
 
 use datdot_primitives::{
     attempts::{bit, place_of, select},
     evidence::{self, FraudKind, Proof, ProofError},
+    false_receipt::{self, FalseReceiptError},
     Hash,
 };
 use frame::{
     prelude::*,
     traits::{fungible::Balanced, Imbalance},
 };
-use pallet_providers::AttestorPool;
+use pallet_providers::{AttestorPool, HosterRegistry};
 
 use crate::{
-    types::{Balance, Challenge, ChallengeId, Expulsion, Fraud, Stage},
-    Challenges, Config, Error, Event, Expulsions, Frauds, Pallet, WeightInfo,
+    types::{Balance, Challenge, ChallengeId, Expulsion, Forgetting, Fraud, Stage},
+    Challenges, Config, CreditOf, CurrentTiming, Error, Event, Expulsions, FalseReceipts, Frauds,
+    Pallet, ReceiptsToForget, WeightInfo,
 };
 
 /// Of what is slashed, one part in so many is the reporter's; the rest is burnt.
 const REPORTERS: Balance = 2;
+/// So many false receipts that are too old to be brought again are forgotten with each new one.
+const FORGOTTEN: usize = 2;
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_report_fraud(
@@ -28,9 +32,7 @@ impl<T: Config> Pallet<T> {
             Proof::Equivocation { id, attempt, .. } | Proof::BadReveal { id, attempt, .. } => {
                 (*id, *attempt)
             }
-            Proof::FalseReceipt { .. } => {
-                return Err(Error::<T>::FalseReceiptUnavailable.into());
-            }
+            Proof::FalseReceipt { .. } => return Self::do_report_false_receipt(reporter, proof),
         };
         let challenge = Challenges::<T>::get(id).ok_or(Error::<T>::UnknownChallenge)?;
         ensure!(Self::takes_proofs(&challenge), Error::<T>::ProofTooOld);
@@ -51,6 +53,75 @@ impl<T: Config> Pallet<T> {
         Self::expel_member(id, place);
         Self::punish(id, number, offender, offence.kind, offence.id, reporter);
         Ok((Some(T::WeightInfo::report_fraud()), Pays::No).into())
+    }
+
+    /// E6 needs no challenge: a hoster signs receipts for all readers.
+    fn do_report_false_receipt(
+        reporter: T::AccountId,
+        proof: &Proof,
+    ) -> DispatchResultWithPostInfo {
+        let receipt = false_receipt::verify(proof).map_err(Error::<T>::from)?;
+        let now = Self::now();
+        let block_ms = CurrentTiming::<T>::get().block_ms;
+        let until = receipt
+            .issued
+            .saturating_add(block_ms.saturating_mul(T::UnbondingBlocks::get().into()));
+        ensure!(now < until, Error::<T>::ProofTooOld);
+        ensure!(
+            !FalseReceipts::<T>::contains_key(receipt.id),
+            Error::<T>::FraudKnown
+        );
+        let hoster = T::Hosters::owner(&receipt.hoster).ok_or(Error::<T>::UnknownHoster)?;
+        // Else a hoster without a bond could fill the storage with receipts of its own.
+        ensure!(T::Hosters::bond(&hoster) > 0, Error::<T>::NothingToSlash);
+        let credit = T::Hosters::convict(&hoster, T::ReceiptSlash::get());
+        let slashed = credit.peek();
+        let reward = Self::reward(&reporter, credit);
+        Self::forget_old_receipts(now);
+        FalseReceipts::<T>::insert(
+            receipt.id,
+            Fraud {
+                offender: hoster.clone(),
+                proof: FraudKind::FalseReceipt,
+                reporter: reporter.clone(),
+                block: Self::block(),
+                slashed,
+                reward,
+            },
+        );
+        ReceiptsToForget::<T>::insert(Forgetting::new(until, receipt.id), ());
+        Self::deposit_event(Event::ReceiptProvenFalse {
+            hoster,
+            feed: receipt.feed,
+            session: receipt.session,
+            evidence: receipt.id,
+            reporter,
+            slashed,
+            reward,
+        });
+        Ok((Some(T::WeightInfo::report_fraud()), Pays::No).into())
+    }
+
+    /// Removes the first of the false receipts that nobody can bring any more.
+    fn forget_old_receipts(now: u64) {
+        let old: alloc::vec::Vec<Forgetting> = ReceiptsToForget::<T>::iter_keys()
+            .take(FORGOTTEN)
+            .take_while(|one| one.until() <= now)
+            .collect();
+        for one in old {
+            ReceiptsToForget::<T>::remove(one);
+            FalseReceipts::<T>::remove(one.id);
+        }
+    }
+
+    /// Gives the reporter its part of a slash; how much that is. The rest is burnt.
+    fn reward(reporter: &T::AccountId, credit: CreditOf<T>) -> Balance {
+        let part = credit.peek() / REPORTERS;
+        // What is left of the credit is burnt where it is dropped.
+        let (share, _) = credit.split(part);
+        let amount = share.peek();
+        // Below the existential deposit of an account that is gone: burnt too.
+        T::Currency::resolve(reporter, share).map_or(0, |()| amount)
     }
 
     /// Evidence is taken until `UnbondingBlocks` after the challenge closed: as long as the bonds
@@ -91,11 +162,7 @@ impl<T: Config> Pallet<T> {
     ) {
         let credit = T::Attestors::expel(&offender, T::FraudSlash::get());
         let slashed = credit.peek();
-        // What is left of the credit is burnt where it is dropped.
-        let (share, _) = credit.split(slashed / REPORTERS);
-        let amount = share.peek();
-        // Below the existential deposit of an account that is gone: burnt too.
-        let reward = T::Currency::resolve(&reporter, share).map_or(0, |()| amount);
+        let reward = Self::reward(&reporter, credit);
         Frauds::<T>::insert(
             id,
             evidence,
@@ -131,7 +198,21 @@ impl<T> From<ProofError> for Error<T> {
             ProofError::NotMember => Self::ProofMember,
             ProofError::NotContradictory => Self::ProofNotContradictory,
             ProofError::Signature => Self::ProofSignature,
-            ProofError::NoEnvelopes => Self::FalseReceiptUnavailable,
+            // A false receipt is taken another way.
+            ProofError::NoEnvelopes => Self::ProofKinds,
+        }
+    }
+}
+
+impl<T> From<FalseReceiptError> for Error<T> {
+    fn from(error: FalseReceiptError) -> Self {
+        match error {
+            FalseReceiptError::NoReceipt => Self::ProofKinds,
+            FalseReceiptError::Receipt(error) => error.into(),
+            FalseReceiptError::NotNamed => Self::ReceiptLacksChunk,
+            FalseReceiptError::NotContradictory => Self::ProofNotContradictory,
+            FalseReceiptError::Multiproof(error) => error.into(),
+            FalseReceiptError::WrongTreeHash => Self::ProofTreeHash,
         }
     }
 }

@@ -28,6 +28,10 @@
 //! fallback, and is paid nothing. What it reported counts all the same, and whoever is active stays
 //! so.
 //!
+//! A hoster is convicted by a receipt, to whomever it gave it, and a multiproof of another leaf under
+//! the receipt's own tree hash. It loses its bond and takes no new hostings until `undrain` makes the
+//! bond whole; the hostings that it has go on.
+//!
 //! # Void
 //! A challenge without R is Void and pays nobody. It is so when fewer than `min_active` members are
 //! left at F, when the chain was so slow that after C no time is left for audits, or when fewer
@@ -40,9 +44,16 @@
 //! off per block, the rest later in the same order. What a call refuses because of a phase's end it
 //! refuses by the block's own timestamp and number, wherever the agenda is.
 //!
+//! # Demands
+//! A report of a failure may demand one of its drawn chunks on chain, for a deposit. The hoster
+//! answers within `demand_blocks` blocks with room ([`Pallet::answer_demand`]): with the chunk, which
+//! the demander pays a fee for, or with the author's signature on a higher fork, with which the
+//! challenge is at best Inconclusive and the hosting rests until the hoster vouches for that fork.
+//! An unanswered demand fails the challenge, whatever the others say, and costs a part of the
+//! hosting's bond, half of it to the demander. No challenge is settled while a demand can be
+//! answered.
+//!
 //! # What is not there
-//! * Demands: a report that demands a chunk is refused (`DemandUnavailable`).
-//! * Fraud proofs against hosters: a false receipt is refused (`FalseReceiptUnavailable`).
 //! * Benchmarks: the weights are conservative constants.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -51,6 +62,7 @@
 extern crate alloc;
 
 pub mod api;
+mod demands;
 mod fallback;
 mod flip;
 mod fraud;
@@ -90,6 +102,7 @@ pub mod pallet {
     use crate::types::Member;
     use alloc::boxed::Box;
     use datdot_primitives::{
+        answer::Answer,
         coinflip::Opening,
         draws::MAX_ATTESTORS,
         evidence::{FraudKind, Proof},
@@ -103,7 +116,7 @@ pub mod pallet {
         traits::{Randomness, Time},
     };
     use pallet_hosting::{HostingId, Hostings};
-    use pallet_providers::AttestorPool;
+    use pallet_providers::{AttestorPool, HosterRegistry};
 
     /// The pallet itself.
     #[pallet::pallet]
@@ -113,7 +126,10 @@ pub mod pallet {
     #[pallet::config]
     pub trait Config: frame_system::Config<AccountId: AsRef<[u8; 32]>> {
         /// The money.
-        type Currency: fungible::Balanced<Self::AccountId, Balance = Balance>;
+        type Currency: fungible::Balanced<Self::AccountId, Balance = Balance>
+            + fungible::MutateHold<Self::AccountId, Reason = Self::RuntimeHoldReason>;
+        /// The runtime's reasons of holds.
+        type RuntimeHoldReason: From<HoldReason>;
         /// The block's timestamp, in milliseconds since 1970.
         type Time: Time<Moment = u64>;
         /// A value for the draws, and the first block in which anybody can have known it. It must
@@ -123,6 +139,12 @@ pub mod pallet {
         type Attestors: AttestorPool<
             AccountId = Self::AccountId,
             BlockNumber = BlockNumberFor<Self>,
+            Balance = Balance,
+            Credit = CreditOf<Self>,
+        >;
+        /// The hosters.
+        type Hosters: HosterRegistry<
+            AccountId = Self::AccountId,
             Balance = Balance,
             Credit = CreditOf<Self>,
         >;
@@ -139,7 +161,20 @@ pub mod pallet {
         /// can gain.
         #[pallet::constant]
         type FraudSlash: Get<Balance>;
-        /// How long a closed challenge is kept.
+        /// What a false receipt costs a hoster, as far as its bond has it: at least twice what it
+        /// can gain.
+        #[pallet::constant]
+        type ReceiptSlash: Get<Balance>;
+        /// What is held from an attestor for a demand: at least `DemandFee`.
+        #[pallet::constant]
+        type DemandDeposit: Get<Balance>;
+        /// What of that a hoster gets for showing the chunk: at least the fee of the largest answer.
+        #[pallet::constant]
+        type DemandFee: Get<Balance>;
+        /// What an unanswered demand costs the hoster, as far as the hosting's bond has it.
+        #[pallet::constant]
+        type WithholdingSlash: Get<Balance>;
+        /// How long a closed challenge is kept, and how long false receipts can be brought.
         #[pallet::constant]
         type UnbondingBlocks: Get<BlockNumber>;
         /// The most challenges that start in one block.
@@ -151,6 +186,13 @@ pub mod pallet {
         type MaxDue: Get<u32>;
         /// What calls and hooks cost.
         type WeightInfo: WeightInfo;
+    }
+
+    /// Why money is held in challenges.
+    #[pallet::composite_enum]
+    pub enum HoldReason {
+        /// From an attestor, while a demand of it is open.
+        Demand,
     }
 
     /// The durations and counts of challenges to come.
@@ -198,6 +240,14 @@ pub mod pallet {
     pub type Frauds<T: Config> =
         StorageDoubleMap<_, Twox64Concat, ChallengeId, Identity, Hash, Fraud<T::AccountId>>;
 
+    /// The false receipts of hosters that were proven, by the id of the evidence.
+    #[pallet::storage]
+    pub type FalseReceipts<T: Config> = StorageMap<_, Identity, Hash, Fraud<T::AccountId>>;
+
+    /// From when on nobody can bring each of them again.
+    #[pallet::storage]
+    pub type ReceiptsToForget<T> = StorageMap<_, Identity, Forgetting, ()>;
+
     /// Who has reported.
     #[pallet::storage]
     pub type Tallies<T> = StorageMap<_, Twox64Concat, ChallengeId, Tally, ValueQuery>;
@@ -212,6 +262,11 @@ pub mod pallet {
         T::AccountId,
         ReportRecord,
     >;
+
+    /// The demands, by challenge and attestor.
+    #[pallet::storage]
+    pub type Demands<T: Config> =
+        StorageDoubleMap<_, Twox64Concat, ChallengeId, Blake2_128Concat, T::AccountId, Demand>;
 
     /// How the closed challenges were settled.
     #[pallet::storage]
@@ -379,6 +434,23 @@ pub mod pallet {
             /// This block's timestamp.
             timestamp_ms: u64,
         },
+        /// A receipt of a hoster was proven to be false: the hoster takes no new hostings.
+        ReceiptProvenFalse {
+            /// Whose.
+            hoster: T::AccountId,
+            /// For which feed.
+            feed: Hash,
+            /// From which session.
+            session: Hash,
+            /// The evidence's id.
+            evidence: Hash,
+            /// Who proved it.
+            reporter: T::AccountId,
+            /// What it cost the hoster.
+            slashed: Balance,
+            /// What of that the reporter got; the rest was burnt.
+            reward: Balance,
+        },
         /// Reports are taken from now on.
         ReportsOpened {
             /// Of which challenge.
@@ -394,6 +466,39 @@ pub mod pallet {
             attestor: T::AccountId,
             /// What was reported.
             outcome: ReportedOutcome,
+        },
+        /// An attestor that was not served demands a chunk on chain.
+        Demanded {
+            /// In which challenge.
+            id: ChallengeId,
+            /// Who.
+            attestor: T::AccountId,
+            /// Which chunk.
+            chunk: u64,
+            /// Until when the hoster may answer.
+            due: Deadline,
+        },
+        /// The hoster answered a demand.
+        DemandAnswered {
+            /// In which challenge.
+            id: ChallengeId,
+            /// Whose demand.
+            attestor: T::AccountId,
+            /// With what.
+            answer: AnswerKind,
+            /// What the attestor paid for it.
+            fee: Balance,
+        },
+        /// The hoster did not answer a demand in time: the challenge failed.
+        DemandUnanswered {
+            /// In which challenge.
+            id: ChallengeId,
+            /// Whose demand.
+            attestor: T::AccountId,
+            /// What that cost the hoster.
+            slashed: Balance,
+            /// What of that the attestor got; the rest was burnt.
+            reward: Balance,
         },
         /// A challenge was settled.
         ChallengeClosed {
@@ -477,7 +582,7 @@ pub mod pallet {
         /// The sender has committed.
         AlreadyCommitted,
 
-        /// The time for evidence about the challenge is over.
+        /// The time for evidence about the challenge, or for the receipt, is over.
         ProofTooOld,
         /// An envelope is not of a signed kind, or not as long as its kind asks for.
         ProofMalformed,
@@ -489,14 +594,17 @@ pub mod pallet {
         ProofMembers,
         /// The envelopes' member is not in the attempt's roster.
         ProofMember,
-        /// The envelopes say the same, or the reveal opens the commit.
+        /// The envelopes say the same, or the reveal opens the commit, or the receipt has the proven
+        /// leaf.
         ProofNotContradictory,
         /// An envelope is not signed by its member.
         ProofSignature,
         /// This fraud was reported before.
         FraudKnown,
-        /// Fraud proofs against hosters do not exist yet.
-        FalseReceiptUnavailable,
+        /// The receipt's key is no hoster's.
+        UnknownHoster,
+        /// Nothing is left of the hoster's bond.
+        NothingToSlash,
 
         /// Reports are not taken yet.
         ReportsNotOpen,
@@ -518,8 +626,6 @@ pub mod pallet {
         WrongMetrics,
         /// The demanded chunk was not drawn.
         DemandNotDrawn,
-        /// Demands do not exist yet.
-        DemandUnavailable,
         /// The receipt is too long, of another length than its entries ask for, or has too many.
         ReceiptMalformed,
         /// The receipt has an unknown version.
@@ -544,7 +650,7 @@ pub mod pallet {
         ReceiptIssued,
         /// The receipt has fewer chunks than were drawn.
         ReceiptTooFewChunks,
-        /// The receipt lacks a drawn chunk that has to be proved.
+        /// The receipt lacks a chunk that has to be proved.
         ReceiptLacksChunk,
         /// The feed's signer did not sign the receipt's head.
         HeadSignature,
@@ -559,7 +665,20 @@ pub mod pallet {
         /// The challenge has no audit moment for the sender.
         NoMoment,
 
-        /// Reports are still awaited.
+        /// The sender is not the challenge's hoster.
+        NotTheHoster,
+        /// This attestor demanded nothing in this challenge.
+        UnknownDemand,
+        /// The demand is answered.
+        AlreadyAnswered,
+        /// The time for answering the demand is over.
+        AnswerTooLate,
+        /// The answer's head is shorter than what was vouched for.
+        AnswerLength,
+        /// The answer's fork is not above the vouched one.
+        AnswerFork,
+
+        /// Reports or answers are still awaited.
         NotClosable,
         /// The challenge is closed.
         AlreadyClosed,
@@ -582,6 +701,10 @@ pub mod pallet {
 
         fn integrity_test() {
             assert!(T::MaxStarts::get() > 0, "no challenge would ever start");
+            assert!(
+                T::DemandDeposit::get() >= T::DemandFee::get(),
+                "a deposit would not cover the fee"
+            );
             assert!(
                 T::MaxDue::get() >= 8 * T::MaxStarts::get(),
                 "a started challenge is due up to eight times: flip, commits by time, by number, \
@@ -656,8 +779,27 @@ pub mod pallet {
             Self::do_submit_report(who, id, &report)
         }
 
-        /// Proves that an attestor signed a contradiction in an attempt of a challenge; by anybody,
-        /// who gets half of what it costs the attestor (challenge.md §5). Free of charge.
+        /// Answers a demand; by the hoster, once, before it is due (challenge.md §5): with the chunk
+        /// under a head of the vouched fork, or with the author's signature on a higher fork. Free
+        /// of charge. The last answer settles the challenge if all have reported.
+        #[pallet::call_index(4)]
+        #[pallet::weight(
+            T::WeightInfo::answer_demand(answer.encoded_size() as u32)
+                .saturating_add(T::WeightInfo::settle())
+        )]
+        pub fn answer_demand(
+            origin: OriginFor<T>,
+            id: ChallengeId,
+            attestor: T::AccountId,
+            answer: Box<Answer>,
+        ) -> DispatchResultWithPostInfo {
+            let who = ensure_signed(origin)?;
+            Self::do_answer_demand(who, id, attestor, &answer)
+        }
+
+        /// Proves that an attestor signed a contradiction in an attempt of a challenge, or a hoster a
+        /// receipt that its own tree contradicts; by anybody, who gets half of what it costs the
+        /// offender (challenge.md §5). Free of charge.
         #[pallet::call_index(5)]
         #[pallet::weight(T::WeightInfo::report_fraud())]
         pub fn report_fraud(origin: OriginFor<T>, proof: Box<Proof>) -> DispatchResultWithPostInfo {
@@ -665,7 +807,7 @@ pub mod pallet {
             Self::do_report_fraud(who, &proof)
         }
 
-        /// Settles a challenge after D; by anybody, who gets a tenth of the absence fees.
+        /// Settles a challenge after D, once no demand can be answered any more; by anybody, who gets a tenth of the absence fees.
         #[pallet::call_index(6)]
         #[pallet::weight(T::WeightInfo::settle())]
         pub fn close_challenge(origin: OriginFor<T>, id: ChallengeId) -> DispatchResult {

@@ -4,6 +4,7 @@
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 use codec::Encode;
 use datdot_primitives::{
+    answer::Answer,
     attempts::{index_of, Attempt},
     coinflip::{
         commit_payload, commitment_y, commitment_z, echo_payload, reveal_payload,
@@ -47,6 +48,10 @@ pub const ENDOWMENT: Balance = 1_000_000;
 pub const ABSENCE_FEE: Balance = 100;
 /// The whole bond of an attestor.
 pub const FRAUD_SLASH: Balance = 1_000;
+pub const DEMAND_DEPOSIT: Balance = 70;
+pub const DEMAND_FEE: Balance = 30;
+/// Of a hosting's bond of 1,000.
+pub const WITHHOLDING_SLASH: Balance = 401;
 pub const HOSTER_REWARD: Balance = 1_003;
 pub const ATTESTOR_REWARD: Balance = 101;
 pub const UNBONDING: BlockNumber = 50;
@@ -130,12 +135,18 @@ impl pallet_hosting::Config for Test {
 
 impl pallet_performance::Config for Test {
     type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
     type Time = Timestamp;
     type Randomness = TestRandomness;
     type Attestors = Providers;
+    type Hosters = Providers;
     type Hostings = Hosting;
     type AbsenceFee = ConstU128<ABSENCE_FEE>;
     type FraudSlash = ConstU128<FRAUD_SLASH>;
+    type ReceiptSlash = ConstU128<1_000>;
+    type DemandDeposit = ConstU128<DEMAND_DEPOSIT>;
+    type DemandFee = ConstU128<DEMAND_FEE>;
+    type WithholdingSlash = ConstU128<WITHHOLDING_SLASH>;
     type UnbondingBlocks = ConstU32<UNBONDING>;
     type MaxStarts = ConstU32<2>;
     type MaxDue = ConstU32<16>;
@@ -240,9 +251,23 @@ pub fn with_chain(test: impl FnOnce()) {
 
 /// What was burnt, as the settlements and frauds tell it and as the test expects it beside them.
 fn burnt() -> Balance {
-    let settled = crate::Settlements::<Test>::iter_values().map(|settlement| settlement.burnt);
-    let slashed = crate::Frauds::<Test>::iter_values().map(|fraud| fraud.slashed - fraud.reward);
+    let settled = crate::Settlements::<Test>::iter_values().map(|settlement| burnt_by(&settlement));
+    let frauds = crate::Frauds::<Test>::iter_values();
+    let slashed = frauds
+        .chain(crate::FalseReceipts::<Test>::iter_values())
+        .map(|fraud| fraud.slashed - fraud.reward);
     settled.chain(slashed).sum::<Balance>() + BurntBeside::get()
+}
+
+/// What a settlement burnt: of absence fees, and of what withholding cost.
+pub fn burnt_by(settlement: &crate::types::Settlement<AccountId>) -> Balance {
+    let to_demanders = settlement
+        .paid
+        .iter()
+        .filter(|payment| payment.kind == crate::types::PaymentKind::Withholding)
+        .map(|payment| payment.amount)
+        .sum::<Balance>();
+    settlement.burnt + settlement.slashed - to_demanders
 }
 
 pub fn check_invariants() {
@@ -689,7 +714,7 @@ pub fn chunk(index: u64) -> Vec<u8> {
     vec![index as u8; 10 + (index % 7) as usize]
 }
 
-fn leaf(index: u64) -> Node {
+pub fn leaf(index: u64) -> Node {
     let data = chunk(index);
     Node {
         hash: leaf_hash(&data),
@@ -902,6 +927,54 @@ pub fn failed(id: ChallengeId, index: usize, demand: Option<u64>) -> Report {
         demand,
     };
     bind(Outcome::Failed(failure), Vec::new(), id, index)
+}
+
+/// A chunk that was drawn for this member.
+pub fn drawn(id: ChallengeId, index: usize) -> u64 {
+    opened(id, index).drawn_chunks(VOUCHED, 100)[7]
+}
+
+/// Reports a failure, and demands a drawn chunk.
+pub fn submit_demand(id: ChallengeId, index: usize) {
+    let report = failed(id, index, Some(drawn(id, index)));
+    assert_ok!(submit(id, index, report));
+}
+
+/// The demanded chunk, under the feed's head.
+pub fn chunk_answer(chunk: u64) -> Answer {
+    let (sizes, nodes) = multiproof(LENGTH, &[chunk]);
+    Answer::Chunk {
+        bytes: self::chunk(chunk).try_into().expect("it fits"),
+        length: LENGTH,
+        head_signature: sign(&author(), &feed().signable(&head(LENGTH))),
+        sizes: sizes.try_into().expect("it fits"),
+        nodes: nodes.try_into().expect("it fits"),
+    }
+}
+
+/// The author's signature on another fork.
+pub fn rewritten_answer(fork: u64) -> Answer {
+    let head = Head {
+        fork,
+        length: 3,
+        tree_hash: [8; 32],
+    };
+    Answer::Rewritten {
+        fork,
+        length: head.length,
+        tree_hash: head.tree_hash,
+        head_signature: sign(&author(), &feed().signable(&head)),
+    }
+}
+
+/// Answers the demand of the member at this place, as the hoster.
+pub fn answer(id: ChallengeId, index: usize, answer: Answer) -> DispatchResultWithPostInfo {
+    Performance::answer_demand(
+        origin(HOSTER),
+        id,
+        member(id, index),
+        alloc::boxed::Box::new(answer),
+    )
 }
 
 pub fn submit(id: ChallengeId, index: usize, report: Report) -> DispatchResultWithPostInfo {

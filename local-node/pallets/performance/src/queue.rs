@@ -10,10 +10,10 @@ use pallet_hosting::{HostingId, Hostings, OnHosting};
 use pallet_providers::AttestorPool;
 
 use crate::{
-    types::{BlockNumber, Challenge, ChallengeId, Clock, Deadline, Place, Stage},
-    Agenda, Challenges, CommitEnds, Config, CurrentTiming, Event, Expulsions, Fallbacks, Flips,
-    Frauds, History, Pallet, Queue, Reports, Rooms, Running, Settlements, StartHashes, Started,
-    Tallies, VerifiedHeads, Waiting, WeightInfo,
+    types::{BlockNumber, Challenge, ChallengeId, Clock, Place, Stage},
+    Agenda, Challenges, CommitEnds, Config, CurrentTiming, Demands, Event, Expulsions, Fallbacks,
+    Flips, Frauds, History, Pallet, Queue, Reports, Rooms, Running, Settlements, StartHashes,
+    Started, Tallies, VerifiedHeads, Waiting, WeightInfo,
 };
 
 /// A block counts as one with room when less than this part of it was used.
@@ -23,7 +23,7 @@ const ROOM: Perbill = Perbill::from_percent(90);
 const CLOSING_DELAY: u32 = 10;
 
 /// At most so many times `grace_blocks` blocks are waited for, with room or not.
-const PATIENCE: u32 = 4;
+pub(crate) const PATIENCE: u32 = 4;
 
 /// So many frauds of a challenge are removed at once.
 const MAX_PRUNED_FRAUDS: usize = 64;
@@ -40,12 +40,13 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Puts a hosting at the end of the queue, as something that its next challenge depends on
-    /// happened in this block. One with an open challenge is queued when that closes; one whose
-    /// escrow does not cover a challenge leaves the queue until it is topped up.
+    /// happened in this block. One with an open challenge is queued when that closes; one that is
+    /// not ready, as its escrow does not cover a challenge or it rests, leaves the queue until it is
+    /// topped up or vouched for.
     pub fn enqueue(hosting: HostingId) {
         Self::dequeue(hosting);
         let attestors = CurrentTiming::<T>::get().attestors;
-        if Running::<T>::contains_key(hosting) || !T::Hostings::covers(hosting, attestors) {
+        if Running::<T>::contains_key(hosting) || !T::Hostings::is_ready(hosting, attestors) {
             return;
         }
         let block = Self::block();
@@ -161,6 +162,7 @@ impl<T: Config> Pallet<T> {
             Stage::Audit => {
                 Self::open_reports(id, challenge);
             }
+            // Its place is after D and after all answers.
             Stage::Report { .. } => Self::settle(id, challenge, None),
             Stage::Closed { .. } => Self::prune(id, &challenge),
         }
@@ -172,13 +174,12 @@ impl<T: Config> Pallet<T> {
         mut challenge: Challenge<T::AccountId>,
     ) -> Challenge<T::AccountId> {
         Self::take_off_agenda(id, &challenge);
-        let since = Self::block();
-        let grace = challenge.timing.grace_blocks;
-        let deadline = Deadline {
-            rooms: Rooms::<T>::get().saturating_add(grace.into()),
-            block: since.saturating_add(grace.saturating_mul(PATIENCE)),
+        let deadline = Self::deadline(challenge.timing.grace_blocks);
+        challenge.stage = Stage::Report {
+            since: Self::block(),
+            deadline,
+            answers: None,
         };
-        challenge.stage = Stage::Report { since, deadline };
         Self::put_on_agenda(id, &challenge);
         Challenges::<T>::insert(id, &challenge);
         Self::deposit_event(Event::ReportsOpened { id, deadline });
@@ -201,7 +202,10 @@ impl<T: Config> Pallet<T> {
                 }
             },
             Stage::Audit => alloc::vec![(Clock::Time, Place::new(challenge.end_ms(), id))],
-            Stage::Report { deadline, .. } => {
+            Stage::Report {
+                deadline, answers, ..
+            } => {
+                let deadline = answers.map_or(deadline, |answers| deadline.later(answers));
                 let delay = challenge.timing.grace_blocks / CLOSING_DELAY;
                 let rooms = deadline.rooms.saturating_add(delay.into());
                 let block = deadline.block.saturating_add(delay);
@@ -250,6 +254,7 @@ impl<T: Config> Pallet<T> {
         Self::take_off_agenda(id, challenge);
         for member in &challenge.roster {
             Reports::<T>::remove(id, &member.account);
+            Demands::<T>::remove(id, &member.account);
         }
         Challenges::<T>::remove(id);
         StartHashes::<T>::remove(id);

@@ -27,7 +27,7 @@ impl<T: Config> Pallet<T> {
     ) -> DispatchResultWithPostInfo {
         let challenge = Challenges::<T>::get(id).ok_or(Error::<T>::UnknownChallenge)?;
         let index = challenge.index_of(&who).ok_or(Error::<T>::NotInRoster)?;
-        let challenge = Self::taking_reports(id, challenge)?;
+        let mut challenge = Self::taking_reports(id, challenge)?;
         let mut tally = Tallies::<T>::get(id);
         ensure!(!tally.has(index), Error::<T>::AlreadyReported);
 
@@ -47,6 +47,13 @@ impl<T: Config> Pallet<T> {
         }
         let bytes = report.encoded_size() as u32;
         let record = Self::record(report, &expected, &checked, bytes)?;
+        let demand = match record.outcome {
+            ReportedOutcome::Failed { demand, .. } => demand,
+            ReportedOutcome::Served(_) => None,
+        };
+        if demand.is_some() {
+            Self::hold_deposit(&who)?;
+        }
         tally.count(index, &record.outcome);
         Tallies::<T>::insert(id, tally);
         Self::deposit_event(Event::Reported {
@@ -54,10 +61,13 @@ impl<T: Config> Pallet<T> {
             attestor: who.clone(),
             outcome: record.outcome.clone(),
         });
-        Reports::<T>::insert(id, who, record);
+        Reports::<T>::insert(id, &who, record);
+        if let Some(chunk) = demand {
+            Self::demand(id, &mut challenge, &who, chunk);
+        }
 
         let mut weight = T::WeightInfo::submit_report(bytes);
-        if tally.reports() == flip.active.count_ones() {
+        if Self::is_complete(id, &challenge) {
             Self::settle(id, challenge, None);
             weight.saturating_accrue(T::WeightInfo::settle());
         }
@@ -93,12 +103,10 @@ impl<T: Config> Pallet<T> {
     ) -> Result<ReportRecord, Error<T>> {
         let outcome = match &report.body.outcome {
             Outcome::Served(served) => ReportedOutcome::Served(served_record(served)?),
-            Outcome::Failed(failure) => {
-                ensure!(failure.demand.is_none(), Error::<T>::DemandUnavailable);
-                ReportedOutcome::Failed {
-                    reason: failure.reason,
-                }
-            }
+            Outcome::Failed(failure) => ReportedOutcome::Failed {
+                reason: failure.reason,
+                demand: failure.demand,
+            },
         };
         let opened = Opened {
             topic: expected.topic,
@@ -120,7 +128,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Remembers that the signature of a head was verified.
-    fn remember_head(hosting: HostingId, head: Head) {
+    pub(crate) fn remember_head(hosting: HostingId, head: Head) {
         VerifiedHeads::<T>::mutate(hosting, |heads| {
             if heads.contains(&head) {
                 return;

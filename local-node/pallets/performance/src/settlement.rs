@@ -38,9 +38,7 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn do_close_challenge(who: T::AccountId, id: ChallengeId) -> DispatchResult {
         let challenge = Challenges::<T>::get(id).ok_or(Error::<T>::UnknownChallenge)?;
         match challenge.stage {
-            Stage::Report { deadline, .. }
-                if deadline.has_passed(Rooms::<T>::get(), Self::block()) =>
-            {
+            Stage::Report { .. } if Self::may_close(id, &challenge) => {
                 Self::settle(id, challenge, Some(who));
                 Ok(())
             }
@@ -51,8 +49,34 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    /// Settles a challenge with shared randomness, once all have reported or D has passed. Without
-    /// a closer, the closer's part of the absence fees is burnt.
+    /// Whether all active members of a challenge in phase Report have reported and no demand is
+    /// open.
+    pub(crate) fn is_complete(id: ChallengeId, challenge: &Challenge<T::AccountId>) -> bool {
+        matches!(challenge.stage, Stage::Report { answers: None, .. }) && Self::all_reported(id)
+    }
+
+    /// Whether a challenge is in phase Report, all have reported or D has passed, and each demand is
+    /// answered or was to be.
+    pub(crate) fn may_close(id: ChallengeId, challenge: &Challenge<T::AccountId>) -> bool {
+        let Stage::Report {
+            deadline, answers, ..
+        } = challenge.stage
+        else {
+            return false;
+        };
+        let (rooms, block) = (Rooms::<T>::get(), Self::block());
+        answers.is_none_or(|answers| answers.has_passed(rooms, block))
+            && (deadline.has_passed(rooms, block) || Self::all_reported(id))
+    }
+
+    fn all_reported(id: ChallengeId) -> bool {
+        let active = Flips::<T>::get(id).map_or(0, |flip| flip.active);
+        Tallies::<T>::get(id).reports() == active.count_ones()
+    }
+
+    /// Settles a challenge with shared randomness, once all have reported or D has passed, and no
+    /// demand can be answered any more. Without a closer, the closer's part of the absence fees is
+    /// burnt.
     pub(crate) fn settle(
         id: ChallengeId,
         challenge: Challenge<T::AccountId>,
@@ -64,7 +88,13 @@ impl<T: Config> Pallet<T> {
             .map_or(0, |flip| flip.active);
         let active = members.count_ones();
         let expelled = Self::expelled(id);
-        let outcome = outcome(&tally, active);
+        let mut paid = Payments::default();
+        let demanding = Self::settle_demands(id, &challenge, &mut paid);
+        let outcome = match outcome(&tally, active) {
+            _ if demanding.unanswered => Verdict::Failed,
+            Verdict::Passed if demanding.rewritten => Verdict::Inconclusive,
+            outcome => outcome,
+        };
         let reports: Vec<(usize, ReportRecord)> = (0..)
             .zip(&challenge.roster)
             .filter_map(|(place, member)| Some((place, Reports::<T>::get(id, &member.account)?)))
@@ -81,7 +111,6 @@ impl<T: Config> Pallet<T> {
             })
             .collect();
         let medians = medians(&samples);
-        let mut paid = Payments::default();
         let earned = match outcome {
             Verdict::Passed if !breaks_sla(&challenge, &medians) => share(
                 challenge.terms.hoster_reward,
@@ -95,7 +124,8 @@ impl<T: Config> Pallet<T> {
             let Some(member) = challenge.roster.get(*place) else {
                 continue;
             };
-            if expelled & bit(*place) != 0 {
+            // Who demanded what was there all the time is not paid, whatever the others say.
+            if (expelled | demanding.shown) & bit(*place) != 0 {
                 continue;
             }
             let amount = match (&record.outcome, outcome) {
@@ -128,6 +158,7 @@ impl<T: Config> Pallet<T> {
             burnt: fees.burnt,
             to_escrow: fees.to_escrow,
             forfeited,
+            slashed: demanding.slashed,
         };
         Self::close(id, challenge, settlement, missing);
     }
@@ -148,6 +179,7 @@ impl<T: Config> Pallet<T> {
             burnt: fees.burnt,
             to_escrow: fees.to_escrow,
             forfeited: 0,
+            slashed: 0,
         };
         Self::close(id, challenge, settlement, missing);
     }
@@ -312,7 +344,7 @@ const fn share(amount: Balance, part: Balance, whole: Balance) -> Balance {
 }
 
 /// Adds a payment to the list; there is room for everybody who can be paid.
-fn note<AccountId: Clone + Debug>(
+pub(crate) fn note<AccountId: Clone + Debug>(
     paid: &mut Payments<AccountId>,
     to: &AccountId,
     kind: PaymentKind,
@@ -323,11 +355,11 @@ fn note<AccountId: Clone + Debug>(
         kind,
         amount,
     })
-    .defensive_proof("hoster, roster and closer fit")
+    .defensive_proof("hoster, closer and the roster twice fit")
     .unwrap_or_default();
 }
 
-/// Passed or Failed by more than half of the active, else Inconclusive.
+/// Passed or Failed by more than half of the active, else Inconclusive; without demands.
 fn outcome(tally: &Tally, active: u32) -> Verdict {
     if tally.served * 2 > active {
         Verdict::Passed

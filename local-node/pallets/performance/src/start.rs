@@ -18,7 +18,7 @@ use crate::{
 pub(crate) enum NotStarted {
     /// Too few attestors are eligible that are neither the hoster nor the sponsor.
     TooFewAttestors,
-    /// The hosting ended or its escrow does not cover a challenge.
+    /// The hosting ended, rests, or its escrow does not cover a challenge.
     NotReady,
 }
 
@@ -27,7 +27,7 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn start(hosting: HostingId, randomness: Hash) -> Result<(), NotStarted> {
         let timing = CurrentTiming::<T>::get();
         let info = T::Hostings::get(hosting).ok_or(NotStarted::NotReady)?;
-        if !T::Hostings::covers(hosting, timing.attestors) {
+        if !T::Hostings::is_ready(hosting, timing.attestors) {
             return Err(NotStarted::NotReady);
         }
         let id = NextId::<T>::get();

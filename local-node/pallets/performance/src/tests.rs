@@ -1,7 +1,9 @@
 //! Every call, event and error, the edges of the phases, and whole challenges. Each test runs on
 //! the real pallets and ends with a check of all invariants (`mock::with_timing`).
 
+mod demands;
 mod fallback;
+mod false_receipts;
 mod flip;
 mod fraud;
 mod medians;

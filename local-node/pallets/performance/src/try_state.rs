@@ -8,15 +8,16 @@ use datdot_primitives::{
     attempts::{bit, mask},
     coinflip::{fallback as fallback_of, FALLBACK_ATTEMPT},
 };
-use frame::{deps::sp_runtime::TryRuntimeError, prelude::*};
+use frame::{deps::sp_runtime::TryRuntimeError, prelude::*, token::fungible::InspectHold};
 
 use crate::{
     types::{
-        Balance, Challenge, ChallengeId, Fallback, Flip, PaymentKind, ReportedOutcome, Stage,
-        Tally, Verdict,
+        AnswerKind, Balance, Challenge, ChallengeId, DemandState, Fallback, Flip, PaymentKind,
+        ReportedOutcome, Stage, Tally, Verdict,
     },
-    Agenda, Challenges, CommitEnds, Config, CurrentTiming, Expulsions, Fallbacks, Flips, Frauds,
-    NextId, Pallet, Queue, Reports, Running, Settlements, StartHashes, Tallies, Waiting,
+    Agenda, Challenges, CommitEnds, Config, CurrentTiming, Demands, Expulsions, Fallbacks,
+    FalseReceipts, Flips, Frauds, HoldReason, NextId, Pallet, Queue, ReceiptsToForget, Reports,
+    Running, Settlements, StartHashes, Tallies, Waiting,
 };
 
 impl<T: Config> Pallet<T> {
@@ -48,6 +49,8 @@ impl<T: Config> Pallet<T> {
             "Running is not the open challenges"
         );
         Self::check_no_orphans()?;
+        Self::check_false_receipts()?;
+        Self::check_deposits()?;
         let agenda: BTreeSet<Vec<u8>> = Agenda::<T>::iter_keys()
             .map(|(clock, place)| (clock, place).encode())
             .collect();
@@ -71,6 +74,90 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
+    /// For each account, the deposits of its open demands are what is held.
+    fn check_deposits() -> Result<(), TryRuntimeError> {
+        let mut deposits = BTreeMap::<T::AccountId, Balance>::new();
+        for (_, account, demand) in Demands::<T>::iter() {
+            if demand.state == DemandState::Open {
+                let sum = deposits.entry(account).or_default();
+                *sum = sum.saturating_add(demand.deposit);
+            }
+        }
+        for account in frame_system::Account::<T>::iter_keys() {
+            ensure!(
+                T::Currency::balance_on_hold(&HoldReason::Demand.into(), &account)
+                    == deposits.remove(&account).unwrap_or_default(),
+                "held for demands is not what the ledger says"
+            );
+        }
+        ensure!(
+            deposits.values().all(|deposit| *deposit == 0),
+            "a deposit of no account"
+        );
+        Ok(())
+    }
+
+    /// Demands are those of the reports, and are open as long as the challenge is.
+    fn check_demands(
+        id: ChallengeId,
+        challenge: &Challenge<T::AccountId>,
+    ) -> Result<(), TryRuntimeError> {
+        let mut reported = BTreeMap::new();
+        for (account, record) in Reports::<T>::iter_prefix(id) {
+            if let ReportedOutcome::Failed {
+                demand: Some(chunk),
+                ..
+            } = record.outcome
+            {
+                reported.insert(account, chunk);
+            }
+        }
+        let demanded: BTreeMap<_, _> = Demands::<T>::iter_prefix(id)
+            .map(|(account, demand)| (account, demand.chunk))
+            .collect();
+        ensure!(
+            reported == demanded,
+            "the demands are not those of the reports"
+        );
+        let answers = match challenge.stage {
+            Stage::Report { answers, .. } => answers,
+            _ => None,
+        };
+        ensure!(
+            answers == Self::answers_due(id),
+            "answers are awaited of no open demand, or not of one"
+        );
+        ensure!(
+            Demands::<T>::iter_prefix_values(id).all(|demand| match demand.state {
+                DemandState::Answered { answer, fee, .. } =>
+                    fee <= demand.deposit && (answer == AnswerKind::Chunk || fee == 0),
+                DemandState::Unanswered { slashed, reward } =>
+                    reward <= slashed / 2 && !challenge.is_open(),
+                DemandState::Open => true,
+            }),
+            "a demand cost or brought more than it may"
+        );
+        Ok(())
+    }
+
+    /// Each false receipt is forgotten in its time, and half of a slash at most is a reward.
+    fn check_false_receipts() -> Result<(), TryRuntimeError> {
+        let known: BTreeSet<_> = FalseReceipts::<T>::iter_keys().collect();
+        let to_forget: BTreeSet<_> = ReceiptsToForget::<T>::iter_keys()
+            .map(|one| one.id)
+            .collect();
+        ensure!(
+            known == to_forget && known.len() == ReceiptsToForget::<T>::iter_keys().count(),
+            "a false receipt is never forgotten, or twice"
+        );
+        ensure!(
+            FalseReceipts::<T>::iter_values()
+                .all(|fraud| fraud.slashed > 0 && fraud.reward <= fraud.slashed / 2),
+            "a reporter got more than half of a slash"
+        );
+        Ok(())
+    }
+
     /// Nothing is kept of a challenge that was removed.
     fn check_no_orphans() -> Result<(), TryRuntimeError> {
         let kept = [
@@ -81,6 +168,7 @@ impl<T: Config> Pallet<T> {
             Frauds::<T>::iter_keys().map(|(id, _)| id).collect(),
             Tallies::<T>::iter_keys().collect(),
             Reports::<T>::iter_keys().map(|(id, _)| id).collect(),
+            Demands::<T>::iter_keys().map(|(id, _)| id).collect(),
             Settlements::<T>::iter_keys().collect(),
             StartHashes::<T>::iter_keys().collect(),
         ];
@@ -116,6 +204,7 @@ impl<T: Config> Pallet<T> {
         );
         Self::check_flip(id, challenge)?;
         Self::check_frauds(id, challenge)?;
+        Self::check_demands(id, challenge)?;
         ensure!(
             Self::count(id, challenge) == Tallies::<T>::get(id),
             "a tally is wrong"
@@ -339,6 +428,21 @@ impl<T: Config> Pallet<T> {
         ensure!(
             fees == settlement.burnt + settlement.to_escrow + paid(PaymentKind::Closing),
             "absence fees were lost or made"
+        );
+        let (mut slashed, mut withheld) = (0, 0);
+        for demand in Demands::<T>::iter_prefix_values(id) {
+            if let DemandState::Unanswered {
+                slashed: lost,
+                reward,
+            } = demand.state
+            {
+                slashed += lost;
+                withheld += reward;
+            }
+        }
+        ensure!(
+            (settlement.slashed, paid(PaymentKind::Withholding)) == (slashed, withheld),
+            "withholding cost or brought something else than the demands say"
         );
         let hosters = paid(PaymentKind::Hosting) + settlement.forfeited;
         let reward = if outcome == Verdict::Passed {

@@ -26,8 +26,8 @@ pub type BlockNumber = u32;
 
 /// The most attestors in one challenge.
 pub const MAX_ROSTER: u32 = MAX_ATTESTORS;
-/// Payments of one settlement: each attestor, the hoster, the closer.
-pub const MAX_PAYMENTS: u32 = MAX_ROSTER + 2;
+/// Payments of one settlement: each attestor twice, the hoster, the closer.
+pub const MAX_PAYMENTS: u32 = 2 * MAX_ROSTER + 2;
 /// Settled challenges whose medians are kept for each hosting.
 pub const MAX_HISTORY: u32 = 32;
 /// Verified heads that are remembered for each feed.
@@ -128,8 +128,10 @@ pub enum Stage {
     Report {
         /// The first block with a timestamp at or after T0 + window_ms.
         since: BlockNumber,
-        /// Until when.
+        /// D: until when.
         deadline: Deadline,
+        /// Until when the open demands are to be answered, all of them; `None`: there are none.
+        answers: Option<Deadline>,
     },
     /// Settled.
     Closed {
@@ -332,6 +334,41 @@ pub struct Fraud<AccountId> {
     pub reward: Balance,
 }
 
+/// A false receipt in the order in which they are forgotten.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct Forgetting {
+    /// From this timestamp on nobody can bring it again, big-endian.
+    pub order: [u8; 8],
+    /// The id of the evidence.
+    pub id: Hash,
+}
+
+impl Forgetting {
+    /// The place of a false receipt that can be brought before this timestamp.
+    pub const fn new(until: u64, id: Hash) -> Self {
+        Self {
+            order: until.to_be_bytes(),
+            id,
+        }
+    }
+
+    /// Until when it can be brought.
+    pub const fn until(&self) -> u64 {
+        u64::from_be_bytes(self.order)
+    }
+}
+
 /// Who has reported, and what.
 #[derive(
     Clone,
@@ -353,6 +390,91 @@ pub struct Tally {
     pub served: u32,
     /// How many reported that they were not.
     pub failed: u32,
+}
+
+/// A chunk that an attestor which was not served wants to see on chain.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct Demand {
+    /// Index of the chunk.
+    pub chunk: u64,
+    /// The block that took it, with the report.
+    pub block: BlockNumber,
+    /// Until when the hoster may answer.
+    pub due: Deadline,
+    /// What is held from the attestor while it is open.
+    pub deposit: Balance,
+    /// What became of it.
+    pub state: DemandState,
+}
+
+/// What became of a demand.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub enum DemandState {
+    /// The hoster has not answered yet.
+    Open,
+    /// It has; the whole answer is in the extrinsic.
+    Answered {
+        /// With what.
+        answer: AnswerKind,
+        /// The block that took it.
+        block: BlockNumber,
+        /// Its extrinsic's place in that block.
+        extrinsic: u32,
+        /// What the attestor paid for it.
+        fee: Balance,
+    },
+    /// It did not in time.
+    Unanswered {
+        /// What that cost the hoster.
+        slashed: Balance,
+        /// What of that the attestor got; the rest was burnt.
+        reward: Balance,
+    },
+}
+
+/// With what a hoster answered a demand.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub enum AnswerKind {
+    /// The chunk.
+    Chunk,
+    /// The author's signature on a higher fork.
+    Rewritten {
+        /// The fork.
+        fork: u64,
+    },
 }
 
 /// What is kept of an accepted report; the whole of it is in the extrinsic.
@@ -391,6 +513,8 @@ pub enum ReportedOutcome {
     Failed {
         /// Why.
         reason: Reason,
+        /// The chunk that it demands.
+        demand: Option<u64>,
     },
 }
 
@@ -524,6 +648,8 @@ pub enum PaymentKind {
     Report,
     /// Who closed the challenge, out of the absence fees.
     Closing,
+    /// An attestor whose demand was not answered, out of the hosting's bond.
+    Withholding,
 }
 
 /// One payment of a settlement.
@@ -539,8 +665,9 @@ pub struct Payment<AccountId> {
     pub amount: Balance,
 }
 
-/// The payments of one settlement: the hoster, then the attestors in roster order, then the
-/// closer; only those who get something.
+/// The payments of one settlement: the attestors whose demands were not answered in roster order,
+/// the hoster, the attestors for their reports in roster order, the closer; only those who get
+/// something.
 pub type Payments<AccountId> = BoundedVec<Payment<AccountId>, ConstU32<MAX_PAYMENTS>>;
 
 /// An attestor who did not report.
@@ -579,6 +706,9 @@ pub struct Settlement<AccountId> {
     pub to_escrow: Balance,
     /// What of the hoster's reward was not earned, and is burnt when the hosting ends.
     pub forfeited: Balance,
+    /// What withholding cost the hoster out of the hosting's bond; what the demanders did not get of
+    /// it was burnt.
+    pub slashed: Balance,
 }
 
 /// By what the entries of an agenda are ordered.

@@ -16,7 +16,9 @@ pub trait WeightInfo {
     fn report_fraud() -> Weight;
     /// `submit_report` that does not settle the challenge, of `bytes`.
     fn submit_report(bytes: u32) -> Weight;
-    /// The settlement of a challenge with a full roster.
+    /// `answer_demand` that does not settle the challenge, of `bytes`.
+    fn answer_demand(bytes: u32) -> Weight;
+    /// The settlement of a challenge with a full roster, each member of which demanded something.
     fn settle() -> Weight;
     /// `on_initialize` after `started` challenges, and `on_finalize`.
     fn on_initialize(started: u32) -> Weight;
@@ -62,12 +64,20 @@ impl<T: frame_system::Config> WeightInfo for Conservative<T> {
     }
 
     fn submit_report(bytes: u32) -> Weight {
-        micros(2_500 + u64::from(bytes) / 50).saturating_add(T::DbWeight::get().reads_writes(8, 6))
+        // With a demand: the deposit, and the demands of the others.
+        micros(2_600 + u64::from(bytes) / 50)
+            .saturating_add(T::DbWeight::get().reads_writes(12 + 32, 12))
+    }
+
+    fn answer_demand(bytes: u32) -> Weight {
+        // A signature, 64 hashes, the chunk's; and the demands of the others.
+        micros(700 + u64::from(bytes) / 100)
+            .saturating_add(T::DbWeight::get().reads_writes(14 + 32, 12))
     }
 
     fn settle() -> Weight {
-        // Per member: a report read, a payment, the engagement ended.
-        micros(2_500).saturating_add(T::DbWeight::get().reads_writes(24 + 6 * 32, 20 + 6 * 32))
+        // Per member: a report and a demand read, two payments, a slash, the engagement ended.
+        micros(5_000).saturating_add(T::DbWeight::get().reads_writes(24 + 10 * 32, 20 + 10 * 32))
     }
 
     fn on_initialize(started: u32) -> Weight {
@@ -88,8 +98,8 @@ impl<T: frame_system::Config> WeightInfo for Conservative<T> {
     }
 
     fn prune() -> Weight {
-        // Per member a report; and one lot of frauds.
-        micros(800).saturating_add(T::DbWeight::get().reads_writes(45 + 64, 45 + 64))
+        // Per member a report and a demand; and one lot of frauds.
+        micros(800).saturating_add(T::DbWeight::get().reads_writes(77 + 64, 77 + 64))
     }
 }
 
@@ -111,6 +121,9 @@ impl WeightInfo for () {
     }
     fn submit_report(_: u32) -> Weight {
         micros(2_500)
+    }
+    fn answer_demand(_: u32) -> Weight {
+        micros(700)
     }
     fn settle() -> Weight {
         micros(2_500)

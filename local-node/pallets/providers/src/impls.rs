@@ -308,6 +308,16 @@ impl<T: Config> Pallet<T> {
         })
     }
 
+    /// Let a provider whose fraud was proven take no work, and take up to `amount` out of its bond.
+    fn punish(account: &T::AccountId, role: Role, amount: BalanceOf<T>) -> CreditOf<T> {
+        Self::deactivate(account, role);
+        let credit = Self::slash_bond(account, role, amount);
+        let left = amount.saturating_sub(credit.peek());
+        let credit = credit.merge(Self::slash_unbonding(account, role, left));
+        Self::note_slash(account, role, &credit);
+        credit
+    }
+
     fn take_held(account: &T::AccountId, role: Role, amount: BalanceOf<T>) -> CreditOf<T> {
         let (credit, _) = T::Currency::slash(&Self::hold_reason(role).into(), account, amount);
         credit
@@ -480,18 +490,14 @@ impl<T: Config> AttestorPool for Pallet<T> {
     }
 
     fn expel(attestor: &T::AccountId, amount: BalanceOf<T>) -> CreditOf<T> {
-        let role = Role::Attestor;
-        Self::deactivate(attestor, role);
-        let credit = Self::slash_bond(attestor, role, amount);
-        let left = amount.saturating_sub(credit.peek());
-        let credit = credit.merge(Self::slash_unbonding(attestor, role, left));
-        Self::note_slash(attestor, role, &credit);
-        credit
+        Self::punish(attestor, Role::Attestor, amount)
     }
 }
 
 impl<T: Config> HosterRegistry for Pallet<T> {
     type AccountId = T::AccountId;
+    type Balance = BalanceOf<T>;
+    type Credit = CreditOf<T>;
 
     fn noise_key(hoster: &T::AccountId) -> Option<PublicKey> {
         Providers::<T>::get(Role::Hoster, hoster).map(|provider| provider.key)
@@ -510,6 +516,29 @@ impl<T: Config> HosterRegistry for Pallet<T> {
 
     fn disengage(hoster: &T::AccountId) {
         Self::disengage_from(Role::Hoster, hoster, false);
+    }
+
+    fn owner(noise_key: &PublicKey) -> Option<T::AccountId> {
+        match Keys::<T>::get(noise_key)? {
+            KeyUse::Held {
+                account,
+                role: Role::Hoster,
+            } => Some(account),
+            KeyUse::Held { .. } => None,
+            KeyUse::Reserved { account } => Some(account),
+        }
+    }
+
+    fn bond(hoster: &T::AccountId) -> BalanceOf<T> {
+        let role = Role::Hoster;
+        Providers::<T>::get(role, hoster)
+            .map(|provider| provider.bond)
+            .or_else(|| Unbondings::<T>::get(role, hoster).map(|unbonding| unbonding.amount))
+            .unwrap_or_default()
+    }
+
+    fn convict(hoster: &T::AccountId, amount: BalanceOf<T>) -> CreditOf<T> {
+        Self::punish(hoster, Role::Hoster, amount)
     }
 }
 

@@ -888,3 +888,42 @@ fn what_must_hold_is_noticed_when_it_does_not() {
         })
     });
 }
+
+#[test]
+fn a_convicted_hoster_loses_its_bond_and_takes_no_hostings() {
+    on_chain(false, || {
+        let role = Role::Hoster;
+        assert_ok!(register_hoster(ALICE, 1));
+        assert_ok!(register_attestor(BOB, 2, 1));
+        run_to(10);
+        assert_eq!(Providers::owner(&public(1)), Some(ALICE));
+        // An attestor's key is no hoster's, and this one nobody's.
+        assert_eq!(Providers::owner(&public(2)), None);
+        assert_eq!(Providers::owner(&public(3)), None);
+        assert_eq!(<Providers as HosterRegistry>::bond(&ALICE), HOSTER_BOND);
+        assert_eq!(<Providers as HosterRegistry>::bond(&BOB), 0);
+        assert!(Providers::is_active(&ALICE));
+        assert_eq!(Providers::convict(&ALICE, 30).peek(), 30);
+        assert!(!Providers::is_active(&ALICE));
+        System::assert_has_event(
+            Event::<Test>::Deactivated {
+                account: ALICE,
+                role,
+            }
+            .into(),
+        );
+        assert_eq!(bond(role, &ALICE), HOSTER_BOND - 30);
+        assert_ok!(Providers::undrain(signed(ALICE), role));
+        assert_eq!(bond(role, &ALICE), HOSTER_BOND);
+        // Who has left pays as long as the bond is held; its key is reserved as long.
+        assert_ok!(Providers::deregister(signed(ALICE), role));
+        assert_eq!(Providers::owner(&public(1)), Some(ALICE));
+        assert_eq!(<Providers as HosterRegistry>::bond(&ALICE), HOSTER_BOND);
+        assert_eq!(
+            Providers::convict(&ALICE, HOSTER_BOND + 1).peek(),
+            HOSTER_BOND
+        );
+        assert_eq!(<Providers as HosterRegistry>::bond(&ALICE), 0);
+        assert!(Providers::convict(&BOB, 1).peek().is_zero());
+    });
+}

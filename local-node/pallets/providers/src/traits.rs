@@ -49,6 +49,11 @@ pub trait AttestorPool {
 pub trait HosterRegistry {
     /// An account.
     type AccountId;
+    /// An amount of money.
+    type Balance;
+    /// Money that was taken out of a bond: whoever holds it gives it to somebody or burns it by
+    /// dropping it.
+    type Credit;
 
     /// The hoster's Noise key.
     fn noise_key(hoster: &Self::AccountId) -> Option<PublicKey>;
@@ -61,6 +66,17 @@ pub trait HosterRegistry {
 
     /// One of its hostings ended.
     fn disengage(hoster: &Self::AccountId);
+
+    /// Whose Noise key it is; of a hoster that left as long as the key is reserved for it.
+    fn owner(noise_key: &PublicKey) -> Option<Self::AccountId>;
+
+    /// What is held of the hoster's bond, or of the bond of one that left.
+    fn bond(hoster: &Self::AccountId) -> Self::Balance;
+
+    /// A fraud of the hoster was proven: take up to `amount` out of its bond, or out of what is
+    /// still held of the bond of one that left, and let it take no new hostings from now on. It may
+    /// come back, with a full bond.
+    fn convict(hoster: &Self::AccountId, amount: Self::Balance) -> Self::Credit;
 }
 
 /// Keys that belong to providers, for who must not accept one of them in another place.

@@ -147,6 +147,7 @@ def _file_the_rest(made: Corpus, recording: Recording) -> None:
         _file(made, flip, 1, encode(message, flip, 1))
     about = flip.challenge_id, flip.attempt
     receipt = FalseReceipt(
+        hoster=b"\4" * 32,
         receipt=b"\1" * 300,
         index=3,
         leaf=b"\2" * 32,

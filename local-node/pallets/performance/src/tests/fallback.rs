@@ -449,6 +449,7 @@ fn too_few_commits_are_void_and_who_did_not_commit_pays() {
                 burnt: 120,
                 to_escrow: 80,
                 forfeited: 0,
+                slashed: 0,
             }
         );
         assert_eq!(escrow(), 10 * COST + 80);

@@ -507,16 +507,6 @@ fn other_proofs_are_refused() {
             *id += 1;
         }
         refused(unknown, Error::UnknownChallenge);
-        refused(
-            Proof::FalseReceipt {
-                receipt: BoundedVec::default(),
-                index: 0,
-                leaf: [0; 32],
-                sizes: BoundedVec::default(),
-                nodes: BoundedVec::default(),
-            },
-            Error::FalseReceiptUnavailable,
-        );
     });
 }
 

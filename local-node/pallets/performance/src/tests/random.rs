@@ -8,7 +8,7 @@ use pallet_providers::Role;
 
 use crate::{
     mock::*,
-    types::{Balance, Challenge, Stage, Verdict},
+    types::{AnswerKind, Balance, Challenge, Stage, Verdict},
     Challenges, Event, Fallbacks, Flips, Settlements, Timing,
 };
 
@@ -23,6 +23,9 @@ struct Seen {
     expelled: u32,
     absent: u32,
     unbonding: u32,
+    shown: u32,
+    rewritten: u32,
+    unanswered: u32,
 }
 
 /// A source of choices.
@@ -41,6 +44,11 @@ impl Dice {
 /// A call, undone if it fails, as in a block.
 fn attempt_call<Info, Refusal>(call: impl FnOnce() -> Result<Info, Refusal>) {
     let _ = with_storage_layer(|| call().map_err(|_| DispatchError::Other("refused")));
+}
+
+/// Whether the member at this place is active.
+fn flip_has(id: u64, place: usize) -> bool {
+    Flips::<Test>::get(id).is_some_and(|flip| flip.active & (1 << place) != 0)
 }
 
 /// What may happen in one block to one challenge.
@@ -72,12 +80,18 @@ fn act(id: u64, challenge: &Challenge<AccountId>, dice: &mut Dice) {
         }
         Stage::Report { .. } if dice.one_in(2) => {
             let report = match dice.below(4) {
-                0 if Flips::<Test>::get(id).is_some_and(|flip| flip.active & (1 << place) != 0) => {
-                    draft(id, place).seal(id, place)
-                }
+                0 if flip_has(id, place) => draft(id, place).seal(id, place),
+                1 if flip_has(id, place) => failed(id, place, Some(drawn(id, place))),
                 _ => failed(id, place, None),
             };
             attempt_call(|| submit(id, place, report));
+            if dice.one_in(4) && flip_has(id, place) {
+                let answered = match dice.below(5) {
+                    0 => rewritten_answer(1 + dice.below(3)),
+                    _ => chunk_answer(drawn(id, place)),
+                };
+                attempt_call(|| answer(id, place, answered));
+            }
             if dice.one_in(8) {
                 attempt_call(|| Performance::close_challenge(origin(STRANGER), id));
             }
@@ -100,6 +114,25 @@ fn manage(dice: &mut Dice, seen: &mut Seen) {
     seen.unbonding += pallet_providers::Unbondings::<Test>::iter().count() as u32;
 }
 
+/// The hoster follows a rewritten feed now and then, or opens another hosting in place of one that
+/// ended.
+fn follow(dice: &mut Dice) {
+    let hostings: Vec<_> = pallet_hosting::HostingsById::<Test>::iter().collect();
+    if hostings.len() < 2 && dice.one_in(10) {
+        attempt_call(|| {
+            let (feed, hoster) = (feed().key, account(HOSTER));
+            let id = pallet_hosting::NextHostingId::<Test>::get();
+            Hosting::open_hosting(origin(SPONSOR), feed, hoster, 30 * COST, terms())?;
+            Hosting::accept_hosting(origin(HOSTER), id, 0, VOUCHED)
+        });
+    }
+    for (id, hosting) in hostings {
+        if let Some(fork) = hosting.resting.filter(|_| dice.one_in(10)) {
+            attempt_call(|| Hosting::vouch(origin(HOSTER), id, fork, VOUCHED));
+        }
+    }
+}
+
 /// What this block's events say was burnt.
 fn told_as_burnt(seen: &mut Seen) -> Balance {
     let mut burnt = 0;
@@ -113,7 +146,7 @@ fn told_as_burnt(seen: &mut Seen) -> Balance {
             }
             Event::ChallengeClosed { id, outcome, .. } => {
                 let settlement = Settlements::<Test>::get(id).expect("it has just closed");
-                burnt += settlement.burnt;
+                burnt += burnt_by(&settlement);
                 seen.absent += settlement.absent.len() as u32;
                 if outcome == Verdict::Void {
                     seen.void += 1;
@@ -126,6 +159,11 @@ fn told_as_burnt(seen: &mut Seen) -> Balance {
                 seen.retried += u32::from(attempt > 0);
             }
             Event::FlipFellBack { .. } => seen.fell_back += 1,
+            Event::DemandAnswered { answer, .. } => match answer {
+                AnswerKind::Chunk => seen.shown += 1,
+                AnswerKind::Rewritten { .. } => seen.rewritten += 1,
+            },
+            Event::DemandUnanswered { .. } => seen.unanswered += 1,
             _ => {}
         }
     }
@@ -165,6 +203,7 @@ fn run(number: u64, seen: &mut Seen) {
                 }
             }
             manage(&mut dice, seen);
+            follow(&mut dice);
             issued -= told_as_burnt(seen);
             assert_eq!(Balances::total_issuance(), issued, "in run {number}");
             check_invariants();
@@ -189,6 +228,9 @@ fn whatever_happens_the_invariants_hold_and_money_is_conserved() {
         seen.expelled,
         seen.absent,
         seen.unbonding,
+        seen.shown,
+        seen.rewritten,
+        seen.unanswered,
     ];
     assert!(counts.iter().all(|count| *count > 0), "{seen:?}");
 }

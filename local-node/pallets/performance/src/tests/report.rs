@@ -164,7 +164,11 @@ fn the_deadline_counts_blocks_with_room() {
         };
         assert_eq!(
             Challenges::<Test>::get(id).unwrap().stage,
-            Stage::Report { since, deadline }
+            Stage::Report {
+                since,
+                deadline,
+                answers: None
+            }
         );
         assert!(events().contains(&Event::ReportsOpened { id, deadline }));
         // Without room nothing is counted.
@@ -537,7 +541,7 @@ fn the_edges_of_the_clocks_tolerance_hold() {
 }
 
 #[test]
-fn demands_are_refused_for_now() {
+fn a_demand_is_for_a_drawn_chunk() {
     with_chain(|| {
         let id = reporting();
         let drawn = opened(id, 0).drawn_chunks(VOUCHED, 100);
@@ -548,12 +552,11 @@ fn demands_are_refused_for_now() {
             Error::DemandNotDrawn,
             "not drawn",
         );
-        refused(
-            id,
-            failed(id, 0, Some(drawn[7])),
-            Error::DemandUnavailable,
-            "drawn",
-        );
+        assert_ok!(submit(id, 0, failed(id, 0, Some(drawn[7]))));
+        let outcome = Reports::<Test>::get(id, member(id, 0)).unwrap().outcome;
+        let demand = Some(drawn[7]);
+        let reason = datdot_primitives::report::Reason::Unreachable;
+        assert_eq!(outcome, ReportedOutcome::Failed { reason, demand });
     });
 }
 
