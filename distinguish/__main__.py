@@ -21,7 +21,7 @@ import structlog
 import trio
 
 from distinguish.classify import Verdict, tell_apart
-from distinguish.features import Features, features
+from distinguish.features import PERIOD, Features, answers_of, features
 from distinguish.sessions import Recorded, Setting, record
 
 GROUPS = 25
@@ -51,7 +51,7 @@ def main() -> None:
 def _record(setting: Setting, sessions: int, seed: int | None) -> list[Recorded]:
     dice = random.Random(seed)
     kinds = ["audit"] * sessions + ["npm"] * (sessions // 2) + ["python"] * (sessions // 2)
-    kinds += ["control"] * (sessions // 4) + ["shuffled"] * (sessions // 4)
+    kinds += ["control"] * (sessions // 8) + ["shuffled"] * (sessions // 8)
     dice.shuffle(kinds)
     sys.stdout.write(
         f"{len(kinds)} sessions, {setting.at_once} at a time, of a feed of {setting.chunks} chunks "
@@ -92,6 +92,11 @@ def _report(recorded: list[Recorded]) -> None:
     compare("  audits and readers", "audit", both, False)
     compare("  audits and npm readers", "audit", ("npm",), False)
     compare("  audits and our readers", "audit", ("python",), False)
+    short = _share_too_short(recorded)
+    sys.stdout.write(
+        f"    {short:.1%} of the readers read less than an audit must: "
+        f"who knows only that has an area of {0.5 + short / 2:.3f}\n"
+    )
     sys.stdout.write("The same, and the times between them:\n")
     npm = compare("  audits and npm readers", "audit", ("npm",), True, explain=True)
     _telling(npm)
@@ -105,6 +110,12 @@ def _report(recorded: list[Recorded]) -> None:
     verdict = compare("  audits and readers", "audit", both, True, explain=True)
     _telling(verdict)
     sys.stdout.write(f"AUC {verdict.auc:.3f} ({verdict.low:.3f} to {verdict.high:.3f})\n")
+
+
+def _share_too_short(recorded: list[Recorded]) -> float:
+    """Of the readers, who cannot be taken for audits."""
+    readers = [one.session for one in recorded if one.kind in ("npm", "python")]
+    return sum(answers_of(session) < PERIOD for session in readers) / max(1, len(readers))
 
 
 def _telling(verdict: Verdict) -> None:

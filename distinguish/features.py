@@ -88,6 +88,11 @@ def messages(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
+def answers_of(session: Session) -> int:
+    """How many chunks the hoster served."""
+    return len(_Seen(session).answers)
+
+
 def features(session: Session) -> tuple[Features, Features]:
     """The numbers of a session: those of its messages, and those of its spacing."""
     seen = _Seen(session)

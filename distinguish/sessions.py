@@ -47,8 +47,8 @@ class Setting:
         at_once: sessions at a time.
     """
 
-    chunks: int = 300
-    size: int = 8_192
+    chunks: int = 600
+    size: int = 4_096
     links: tuple[tuple[float, float, int], ...] = (
         (6.0, 1.0, 3_000_000),
         (12.0, 2.0, 2_000_000),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+import random
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from offchain_worker.hypercore.client import (
     ClientSession,
     Event,
     ExtensionReceived,
+    Frame,
     HeadVerified,
     RequestFailed,
     SessionFailed,
@@ -50,6 +52,12 @@ from offchain_worker.keys import KeyPair
 WINDOW = 48
 SETTLING_S = 0.1
 """For so long at most a head is new if nothing else comes."""
+SYNC_PAUSE_S = 0.001_5
+BLOCK_PAUSE_S = 0.004
+"""What an npm client takes at its median from a first head to telling of it in whole, and from
+there to the first request for a block."""
+PAUSE_SPREAD = 0.6
+_dice = random.SystemRandom()
 _STATES = (m.Type.SYNC, m.Type.DATA, m.Type.NO_DATA, m.Type.BITFIELD, m.Type.RANGE)
 """Messages upon which the stock client looks for what else it could ask for."""
 _ANSWERS = (BlockVerified, RequestFailed, AnsweredLate)
@@ -219,6 +227,9 @@ class Reader:
         self._changed = trio.lowlevel.ParkingLot()
         self._starting: list[Download] = []
         self._head_settles_until = -math.inf
+        self._before_head = True
+        self._is_first_head = False
+        self._held: list[Frame] | None = None
 
     @property
     def head(self) -> Head:
@@ -373,7 +384,18 @@ class Reader:
         channel = self._channel
         if channel is None:
             return
-        for frame in self._session.outgoing():
+        frames = self._session.outgoing()
+        if self._held is not None:
+            self._held += frames
+            return
+        if frames and self._is_first_head:
+            # What follows the first sync waits until `_store_head` lets it go.
+            self._is_first_head = False
+            frames, self._held = frames[:1], frames[1:]
+        self._send(channel, frames)
+
+    def _send(self, channel: Channel, frames: Sequence[Frame]) -> None:
+        for frame in frames:
             if frame.batch:
                 channel.send_batch_nowait(frame.messages)
             else:
@@ -413,6 +435,8 @@ class Reader:
         events = self._session.receive(
             incoming.type, incoming.frame, incoming.offset, batched=incoming.batched
         )
+        self._is_first_head = self._before_head and self._session.head is not None
+        self._before_head = self._session.head is None
         self._flush_now()
         if not (events and isinstance(events[0], _ANSWERS)):
             self._unasked.take(UNASKED_MESSAGE_BYTES + len(incoming.frame), incoming.arrived)
@@ -468,6 +492,21 @@ class Reader:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             # The caller does not listen any more, or reading has ended.
             self.extensions_dropped += 1
+
+    async def _store_head(self) -> None:
+        """Let the time pass that the stock client takes to store a first head.
+
+        It goes with that client's machine, so it is drawn anew for each session: in between it
+        tells the hoster about the head, and only then it asks for blocks.
+        """
+        try:
+            await trio.sleep(_pause(SYNC_PAUSE_S))
+        finally:
+            frames, self._held = self._held or [], None
+            if self._channel is not None:
+                self._send(self._channel, frames)
+        await trio.sleep(_pause(BLOCK_PAUSE_S))
+        self._head_settles_until = trio.current_time() + SETTLING_S
 
     async def _wait_head(self) -> None:
         while self.error is None and self._session.head is None:
@@ -594,6 +633,10 @@ class Download:
             self._reader._starting.append(self)
 
 
+def _pause(median: float) -> float:
+    return _dice.lognormvariate(math.log(median), PAUSE_SPREAD)
+
+
 @asynccontextmanager
 async def read_feed(
     connection: Connection, feed_key: bytes, timeouts: Timeouts | None = None
@@ -633,6 +676,7 @@ async def read_feed(
     try:
         with trio.move_on_at(deadline) as waiting:
             await reader._wait_head()
+            await reader._store_head()
         if waiting.cancelled_caught:
             raise NotHosted(f"the peer showed no head in {limits.head:g} s")
         yield reader

@@ -63,7 +63,7 @@ async def test_serving_a_session(autojump_clock, small_world: World) -> None:
             cancelled = await cancelled_after(steps, partial(hoster.serve_stream, far))
         assert client.finished != (client.error is not None)
         assert client.finished or cancelled
-        assert trio.current_time() == begun, "the client did not run into a time-out"
+        assert trio.current_time() < begun + 0.1, "the client did not run into a time-out"
         assert not hoster.counters["crashes"]
         with pytest.raises((trio.ClosedResourceError, trio.BrokenResourceError)):
             await far.send_all(b"?")
