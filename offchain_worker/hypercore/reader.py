@@ -227,7 +227,7 @@ class Reader:
         self._changed = trio.lowlevel.ParkingLot()
         self._starting: list[Download] = []
         self._head_settles_until = -math.inf
-        self._before_head = True
+        self._before_head = False
         self._is_first_head = False
         self._held: list[Frame] | None = None
 
@@ -436,7 +436,7 @@ class Reader:
             incoming.type, incoming.frame, incoming.offset, batched=incoming.batched
         )
         self._is_first_head = self._before_head and self._session.head is not None
-        self._before_head = self._session.head is None
+        self._before_head = self._before_head and not self._is_first_head
         self._flush_now()
         if not (events and isinstance(events[0], _ANSWERS)):
             self._unasked.take(UNASKED_MESSAGE_BYTES + len(incoming.frame), incoming.arrived)
@@ -499,6 +499,8 @@ class Reader:
         It goes with that client's machine, so it is drawn anew for each session: in between it
         tells the hoster about the head, and only then it asks for blocks.
         """
+        if self._held is None:
+            return
         try:
             await trio.sleep(_pause(SYNC_PAUSE_S))
         finally:
@@ -509,6 +511,7 @@ class Reader:
         self._head_settles_until = trio.current_time() + SETTLING_S
 
     async def _wait_head(self) -> None:
+        self._before_head = self._session.head is None
         while self.error is None and self._session.head is None:
             await self._changed.park()
         if isinstance(self.error, ChannelClosed):
@@ -520,6 +523,7 @@ class Reader:
         ):
             raise NoData(f"the head was asked for, then: {self.error}") from self.error
         self._check()
+        await self._store_head()
 
 
 def _not_announced(index: int, limit: float) -> NoData:
@@ -676,7 +680,6 @@ async def read_feed(
     try:
         with trio.move_on_at(deadline) as waiting:
             await reader._wait_head()
-            await reader._store_head()
         if waiting.cancelled_caught:
             raise NotHosted(f"the peer showed no head in {limits.head:g} s")
         yield reader
