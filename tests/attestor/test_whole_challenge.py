@@ -206,12 +206,13 @@ async def test_what_a_hoster_does_wrong_is_named(
         await holds(world)
 
 
+@pytest.mark.parametrize("fault", [Fault.FLIP_BIT, Fault.PREFIX])
 async def test_a_chunk_that_nobody_was_given_is_demanded_and_not_shown(
-    tmp_path: Path, autojump_clock: MockClock
+    tmp_path: Path, autojump_clock: MockClock, fault: Fault
 ) -> None:
-    """The hoster's disk has flipped bits: it can show nothing, and loses the hosting's bond."""
+    """The hoster has flipped bits, or a half: it can show nothing, and loses the hosting's bond."""
     async with open_world(tmp_path) as world:
-        world.hosters[0].fault = Fault.FLIP_BIT
+        world.hosters[0].fault = fault
         await world.hire()
         settled = await world.settled()
         settlement = settlement_of(settled)

@@ -50,6 +50,11 @@ async def test_each_fault_fails_the_challenge_with_its_reason(tmp_path: Path) ->
             expected = EXPECTED[fault]
             assert settlement_of(snapshot).outcome is Verdict.FAILED, fault
             assert set((await reasons(network, snapshot)).values()) == {expected}, fault
+            if fault is Fault.HALF:
+                # Each demanded a chunk that is gone: the bond covers the first two.
+                assert len(snapshot.demands) == 5
+                bond = network.client.constants.hosting_bond
+                assert settlement_of(snapshot).slashed == bond
             await holds(network, snapshot)
             for folder in network.layout.attestors:
                 assert finished(network, folder.name, snapshot)["outcome"] == (

@@ -333,6 +333,8 @@ pub mod pallet {
     }
 
     /// What happened.
+    // Events are deposited one at a time and never kept, so a box would save nothing.
+    #[allow(clippy::large_enum_variant)]
     #[pallet::event]
     #[pallet::generate_deposit(pub(super) fn deposit_event)]
     pub enum Event<T: Config> {
