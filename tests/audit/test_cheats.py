@@ -172,7 +172,10 @@ async def test_a_throttle_after_a_hundred_shows_in_who_reads_on(autojump_clock, 
 
 
 async def test_a_proxy_shows_by_its_way_to_the_other_hoster(autojump_clock, world):
-    assert await latencies(world, Fault.PROXY) == 3 * [(AWAY_US, AWAY_US)]
+    """Its greatest latency holds the pauses that its own client makes at a first head."""
+    for median, greatest in await latencies(world, Fault.PROXY):
+        assert median == AWAY_US
+        assert AWAY_US <= greatest < AWAY_US + 100_000
 
 
 @pytest.mark.parametrize(("fault", "slow"), [(Fault.SLOW, 150), (Fault.THROTTLE, 50)])
