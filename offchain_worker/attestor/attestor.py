@@ -18,6 +18,7 @@ from offchain_worker.attestor.follower import follow
 from offchain_worker.attestor.machines import MakeMachine, honest_machine
 from offchain_worker.attestor.store import WorkStore
 from offchain_worker.attestor.tools import Tools
+from offchain_worker.audit.capacity import Capacity
 from offchain_worker.audit.session import SESSION_BYTES
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient
@@ -57,6 +58,7 @@ async def run_attestor(
     clock_ms: Callable[[], int] = wall_clock_ms,
     make_machine: MakeMachine = honest_machine,
     session_bytes: int = SESSION_BYTES,
+    capacity: Capacity | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Take part in every challenge that this account is drawn for, until cancelled.
@@ -74,6 +76,7 @@ async def run_attestor(
         clock_ms: ms since 1970.
         make_machine: what runs the coinflips.
         session_bytes: what an audited session may read.
+        capacity: limits of all sessions with hosters; None: those of `audit.capacity`.
         task_status: started when the attestor listens.
 
     Cancelled, it drops its connections; everything that it signed or learnt is on disk, and the
@@ -107,6 +110,7 @@ async def run_attestor(
                 clock_ms,
                 make_machine,
                 session_bytes,
+                capacity or Capacity(),
             )
             await _Attestor(tools).run()
 

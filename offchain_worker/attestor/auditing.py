@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import partial
 
 import trio
 
@@ -16,6 +17,7 @@ from chain_types.scale import DecodeError
 from offchain_worker.attestor.context import report_context
 from offchain_worker.attestor.decisions import Progress
 from offchain_worker.attestor.membership import Membership
+from offchain_worker.audit.capacity import Kind
 from offchain_worker.audit.demand import chunk_to_demand
 from offchain_worker.audit.report import ReportError, check_report, sign_report
 from offchain_worker.audit.session import AuditPlan, MomentMissed, audit
@@ -138,12 +140,15 @@ class ActiveMember:
         async def dial() -> trio.abc.Stream:
             # Logged only now: before, the moment is a secret.
             self._log.info("audit.opened", moment_ms=plan.moment, windowed=habit.windowed)
-            return await way.connect(timeout=plan.chunk_timeout_ms / 1_000)
+            return await seat.connect(partial(way.connect, timeout=timeout_s))
 
+        timeout_s = plan.chunk_timeout_ms / 1_000
+        kind = Kind.THROUGHPUT if habit.windowed else Kind.LATENCY
         try:
-            result = await audit(
-                plan, dial, clock_ms=tools.clock_ms, choices=random.SystemRandom(), way=way
-            )
+            with tools.capacity.seat(kind, way, timeout_s=timeout_s) as seat:
+                result = await audit(
+                    plan, dial, clock_ms=tools.clock_ms, choices=random.SystemRandom(), way=seat
+                )
         except MomentMissed as error:
             return await self._miss(str(error))
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -18,6 +19,7 @@ from chain_types.scale import DecodeError
 from offchain_worker.attestor.auditing import ActiveMember
 from offchain_worker.attestor.decisions import Progress
 from offchain_worker.attestor.membership import Membership
+from offchain_worker.audit.capacity import Kind
 from offchain_worker.chain.errors import ChainError
 from offchain_worker.hypercore.errors import HypercoreError
 from offchain_worker.swarm.observed_session import Observation, ObservationPlan, observe
@@ -125,7 +127,12 @@ async def _observe_readers(
     way = tools.ways.towards(challenge.noise_key, member.id, lambda: active.hoster)
     await way.prepare()
     log.info("observe.began")
-    observation = await observe(plan, way.dial, choices)
+    with tools.capacity.seat(Kind.OBSERVED, way) as seat:
+
+        async def dial(host: str, port: int) -> trio.abc.Stream:
+            return await seat.connect(partial(way.dial, host, port))
+
+        observation = await observe(plan, dial, choices)
     if tools.clock_ms() >= challenge.end_ms:
         log.info("observe.skipped", reason="it took too long")
         return Progress.IMPOSSIBLE

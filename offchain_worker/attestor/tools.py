@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from offchain_worker.attestor.egress import WaysOut
 from offchain_worker.attestor.machines import MakeMachine, honest_machine
 from offchain_worker.attestor.store import WorkStore
+from offchain_worker.audit.capacity import Capacity
 from offchain_worker.audit.session import SESSION_BYTES
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient
@@ -31,6 +32,7 @@ class Tools:
         clock_ms: the wall clock, ms since 1970.
         make_machine: what runs the attempts of a coinflip.
         session_bytes: what an audited session may read (`audit.session.session_length`).
+        capacity: what all sessions with hosters share.
     """
 
     client: ChainClient
@@ -43,3 +45,4 @@ class Tools:
     clock_ms: Callable[[], int]
     make_machine: MakeMachine = honest_machine
     session_bytes: int = SESSION_BYTES
+    capacity: Capacity = field(default_factory=Capacity)

@@ -77,7 +77,13 @@ class MomentMissed(Exception):
 
 
 class Way:
-    """How the connections of a session leave this machine; this one needs no care."""
+    """How the connections of a session leave this machine; this one needs no care.
+
+    Attributes:
+        pauses: when this side did not read on purpose, seconds of `trio.current_time`.
+    """
+
+    pauses: Sequence[tuple[float, float]] = ()
 
     async def prepare(self) -> None:
         """Do what must be done before a connection is made, and is not measured with it.
@@ -227,7 +233,7 @@ async def audit(
             outcome: Outcome
             try:
                 await way.prepare()
-                outcome = await _hold_session(plan, dial, attempt, clock_ms, choices)
+                outcome = await _hold_session(plan, dial, attempt, clock_ms, choices, way)
                 result = _audit(attempt, outcome, connections, "")
             except (HypercoreError, ReceiptRefused, NoReceipt) as error:
                 again_at = clock_ms() + 1_000 * RETRY_PAUSE_S
@@ -378,6 +384,7 @@ async def _hold_session(
     attempt: _Attempt,
     clock_ms: Callable[[], int],
     choices: random.Random,
+    way: Way,
 ) -> Served:
     timeout = plan.chunk_timeout_ms / 1_000
     started = trio.current_time()
@@ -433,6 +440,7 @@ async def _hold_session(
             handshake_s=reader.handshake_s,
             transfers=[chunk.transfer for chunk in attempt.arrived],
             windowed=plan.habit.windowed,
+            pauses=way.pauses,
         ),
     )
 

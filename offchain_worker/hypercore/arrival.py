@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 import time
+from typing import Protocol, runtime_checkable
 
 import trio
 
@@ -18,6 +19,16 @@ _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 _STEP_S = 0.01
+
+
+@runtime_checkable
+class Stamping(Protocol):
+    """A stream that knows itself when what it gave last had arrived."""
+
+    @property
+    def arrived(self) -> float:
+        """Seconds of `trio.current_time`."""
+        ...
 
 
 class StampedReader:
@@ -36,6 +47,7 @@ class StampedReader:
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream
         self._socket = _stamping_socket(stream)
+        self._stamping = stream if isinstance(stream, Stamping) else None
         self.arrived = trio.current_time()
         self._apart = time.time() - self.arrived
 
@@ -48,7 +60,8 @@ class StampedReader:
         """
         if self._socket is None:
             data: bytes | bytearray = await self._stream.receive_some(max_bytes)
-            self.arrived = trio.current_time()
+            stamping = self._stamping
+            self.arrived = trio.current_time() if stamping is None else stamping.arrived
             return data
         try:
             data, ancillary, _, _ = await self._socket.recvmsg(max_bytes, _ANCILLARY_BYTES)

@@ -6,6 +6,7 @@ looks at a clock.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,12 +35,21 @@ def latencies_us(transfers: Sequence[Transfer]) -> list[int]:
     return [to_microseconds(transfer.arrived - transfer.requested) for transfer in transfers]
 
 
-def throughput(transfers: Sequence[Transfer]) -> int:
+def throughput(transfers: Sequence[Transfer], pauses: Sequence[tuple[float, float]] = ()) -> int:
     """Bytes per second over all chunks, at least 1.
 
     The bytes of the chunks (no proofs, no framing), divided by the time from the first request to
     the last arrival; rounded down. Times in between in which nothing was asked for count: a
     client with a full window has none.
+
+    Where this side did not read for a while, what was on its way came all the same until there
+    was no room, and then nothing. So the time between two arrivals in which a pause ended does
+    not count, nor does the chunk that arrived then. If nothing is left, all counts: the figure is
+    then that of this side's own limits.
+
+    Args:
+        transfers: in any order.
+        pauses: begin and end of each, seconds of the session's monotonic clock.
 
     Raises:
         ValueError: no chunk arrived.
@@ -47,10 +57,20 @@ def throughput(transfers: Sequence[Transfer]) -> int:
     if not transfers:
         raise ValueError("no chunk arrived")
     first_request = min(transfer.requested for transfer in transfers)
-    last_arrival = max(transfer.arrived for transfer in transfers)
-    elapsed_us = to_microseconds(last_arrival - first_request)
-    total = sum(transfer.size for transfer in transfers)
-    return max(1, min(_THROUGHPUT_MAX, total * 1_000_000 // elapsed_us))
+    ordered = sorted(transfers, key=lambda transfer: transfer.arrived)
+    ends = sorted(end for _begin, end in pauses)
+    elapsed = total = 0.0
+    last = first_request
+    for transfer in ordered:
+        held_up = bisect_right(ends, transfer.arrived) > bisect_right(ends, last)
+        if not held_up:
+            elapsed += transfer.arrived - last
+            total += transfer.size
+        last = transfer.arrived
+    if not elapsed or not total:
+        elapsed = last - first_request
+        total = sum(transfer.size for transfer in transfers)
+    return max(1, min(_THROUGHPUT_MAX, int(total) * 1_000_000 // to_microseconds(elapsed)))
 
 
 def session_metrics(
@@ -60,6 +80,7 @@ def session_metrics(
     transfers: Sequence[Transfer],
     windowed: bool,
     timeouts: int = 0,
+    pauses: Sequence[tuple[float, float]] = (),
 ) -> Metrics:
     """Bring one session's stamps into the form of the report.
 
@@ -71,6 +92,7 @@ def session_metrics(
         windowed: whether the session kept a window of requests open, and so measured throughput;
             one that asked for one chunk after the other measured latency.
         timeouts: chunks that did not come in time on connections that were made again.
+        pauses: as in `throughput`.
 
     Raises:
         ValueError: no chunk arrived.
@@ -84,7 +106,7 @@ def session_metrics(
         handshake_us=to_microseconds(handshake_s),
         first_chunk_us=to_microseconds(first_arrival - first_request),
         latency_us=None if windowed else percentiles(latencies_us(transfers)),
-        throughput=throughput(transfers) if windowed else None,
+        throughput=throughput(transfers, pauses) if windowed else None,
         timeouts=timeouts,
         observed=None,
     )

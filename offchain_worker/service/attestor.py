@@ -11,6 +11,7 @@ import trio
 from offchain_worker.attestor.adversary import Fault, faulty_machine
 from offchain_worker.attestor.attestor import run_attestor
 from offchain_worker.attestor.machines import honest_machine
+from offchain_worker.audit.capacity import Capacity
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import open_chain
 from offchain_worker.errors import UsageError
@@ -49,6 +50,7 @@ class AttestorSettings:
         endpoint: what it registers; where it listens unless the file says otherwise.
         capacity: challenges at a time.
         session_bytes: what an audited session may read.
+        max_sockets, max_download: of all sessions with hosters together (`audit.capacity`).
         state: its folder.
         proxies: through which it goes to hosters; none: directly.
     """
@@ -60,6 +62,8 @@ class AttestorSettings:
     endpoint: Address
     capacity: int
     session_bytes: int
+    max_sockets: int
+    max_download: int | None
     state: Path
     proxies: tuple[Proxy, ...] = ()
 
@@ -82,6 +86,8 @@ def load_attestor(path: Path) -> AttestorSettings:
         endpoint=listen if section.endpoint is None else parse_address(section.endpoint),
         capacity=section.capacity,
         session_bytes=section.session_mib * 1024 * 1024,
+        max_sockets=section.max_sockets,
+        max_download=section.max_download,
         state=folder / section.state,
         proxies=_proxies(path, section.proxy),
     )
@@ -137,6 +143,7 @@ async def serve_attestor(settings: AttestorSettings, fault: Fault | None = None)
             local_address=local_address,
             make_machine=honest_machine if fault is None else faulty_machine(fault),
             session_bytes=settings.session_bytes,
+            capacity=Capacity(settings.max_sockets, settings.max_download),
         )
     return 0
 

@@ -94,6 +94,8 @@ class AttestorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An attestor's keys, its listening address for fellow attestors, and its state folder.
 
     `session_mib`: what an audited session may read, in MiB, beyond what the draw demands.
+    `max_sockets`: connections to hosters, and to peers of their feeds, at a time.
+    `max_download`: bytes per second that it reads from them in all; left out, no limit.
     `proxy`: one or several SOCKS5 proxies through which it goes to hosters (`parse_proxy`).
     """
 
@@ -104,6 +106,8 @@ class AttestorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     endpoint: str | None = None
     capacity: int = 4
     session_mib: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] = 64
+    max_sockets: Annotated[int, msgspec.Meta(ge=2, le=65_536)] = 64
+    max_download: Annotated[int, msgspec.Meta(ge=10_000)] | None = None
     proxy: str | list[str] | None = None
 
 
