@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterator
 
 import structlog
@@ -117,12 +118,12 @@ class ForgesHead(FaultyFeed):
         )
 
 
-class Lacks(FaultyFeed):
+class Lacks(FaultyFeed, ABC):
     """Announces everything and has lost the chunks that `is_lost` names; their hashes are left."""
 
+    @abstractmethod
     def is_lost(self, index: int) -> bool:
         """Whether it is one of them, as long as the feed is now."""
-        raise NotImplementedError
 
     def has(self, index: int) -> bool:
         return not self.is_lost(index) and self._store.has(index)
