@@ -1,8 +1,10 @@
 """Chains in memory, and a wallet that signs with substrate-interface without a network."""
 
 import json
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,9 @@ from substrateinterface import Keypair, SubstrateInterface
 from datdot_node import Chain
 from datdot_node.rpc.methods import METHODS
 from datdot_node.rpc.params import Params
+
+# Makes the helper module of this folder importable by name.
+sys.path.insert(0, str(Path(__file__).parent))
 
 START_MS = 1_800_000_000_000
 
@@ -81,6 +86,15 @@ class Wallet:
             {"dest": self.bob.ss58_address, "value": amount},
         )
         return self.sign(call, signer or self.alice, nonce, **options)
+
+    def set_code(self, code: bytes) -> bytes:
+        """The first transaction of //Alice, who may replace the runtime."""
+        call = self.substrate.compose_call(
+            "System", "set_code_without_checks", {"code": "0x" + code.hex()}
+        )
+        weight = {"ref_time": 0, "proof_size": 0}
+        sudo = ("Sudo", "sudo_unchecked_weight", {"call": call, "weight": weight})
+        return self.sign(sudo, self.alice, 0)
 
     def free(self, chain: Chain, keypair: Keypair, at: bytes | int | None = None) -> int:
         key = self.substrate.create_storage_key("System", "Account", [keypair.ss58_address])

@@ -219,20 +219,7 @@ def test_mortal_transactions_die(chain: Chain, wallet_of: Callable[[Chain], Any]
 def test_set_code_is_followed(chain: Chain, wallet: Any) -> None:
     """The runtime in the state is the one that runs: here the same code in another packing."""
     plain = decompress(packaged_code())
-    call = wallet.substrate.compose_call(
-        "System", "set_code_without_checks", {"code": "0x" + plain.hex()}
-    )
-    chain.submit(
-        wallet.sign(
-            (
-                "Sudo",
-                "sudo_unchecked_weight",
-                {"call": call, "weight": {"ref_time": 0, "proof_size": 0}},
-            ),
-            wallet.alice,
-            0,
-        )
-    )
+    chain.submit(wallet.set_code(plain))
     before = chain.runtime(chain.state())
     chain.new_block()
     assert chain.storage(b":code") == plain

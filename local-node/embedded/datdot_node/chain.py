@@ -26,11 +26,12 @@ from datdot_node.errors import (
     UnknownBlock,
 )
 from datdot_node.executor import Runtime
+from datdot_node.forks import Forks, Pins, TakenBack
 from datdot_node.hashing import blake2_256, storage_key
 from datdot_node.overlay import EmptyState, Overlay, StateView
-from datdot_node.pool import Pool, PoolError
+from datdot_node.pool import Broadcast, Pool, PoolError
 from datdot_node.scale import Reader, ScaleError
-from datdot_node.state import State, read_all
+from datdot_node.state import State, read_all, trie_of
 from datdot_node.store import Store, past_state
 from datdot_node.validity import (
     TransactionInvalid,
@@ -47,6 +48,8 @@ _RUNTIMES = 3
 _RECHECKED_PER_BLOCK = 8
 _REMEMBERED = 1024
 _FINALIZED = "finalized"
+_HELD_BACK = 512
+"""A block that a reader holds keeps its state for so many blocks at least."""
 MAX_FORWARD = 20_000
 """Most blocks that are made in one go to put the clock forward."""
 
@@ -120,6 +123,9 @@ class Chain:
         self._finalized = max(int(store.meta(_FINALIZED) or 0), head.number - finality_lag, 0)
         self._imported: deque[tuple[Block, dict[bytes, bytes | None]]] = deque(maxlen=_REMEMBERED)
         self._retracted: deque[Retracted] = deque(maxlen=_REMEMBERED)
+        self._forks = Forks()
+        self._oldest_state = store.oldest_state()
+        self._broadcasts: list[Broadcast] = []
         self.pool = Pool()
 
     @classmethod
@@ -248,9 +254,44 @@ class Chain:
         number = self.number(at)
         if number == self._head.number:
             return self._state
-        if number < self._store.oldest_state():
+        if number < self._oldest_state:
             raise StateDiscarded(f"the state of block {number} was discarded")
         return past_state(self._store, self._state, number, self._head.number)
+
+    @property
+    def oldest_state(self) -> int:
+        """The number of the first block whose state can be read."""
+        return self._oldest_state
+
+    def hold(self) -> Pins:
+        """Pins of a new reader: what it puts into `Pins.hashes` stays readable.
+
+        That is for `_HELD_BACK` blocks at least with a pruned chain, and as long as it likes
+        otherwise, even when the block is taken back. `Pins.lost` says when it could not be.
+        """
+        return self._forks.hold()
+
+    def held_block(self, block_hash: bytes) -> Block:
+        """A block of the chain, or one taken back that is held. Raises `UnknownBlock`."""
+        taken_back = self._forks.get(block_hash)
+        return self.block(block_hash) if taken_back is None else taken_back.block
+
+    def held_state(self, block_hash: bytes) -> StateView:
+        """The state after a block of the chain, or after one taken back that is held.
+
+        Raises `UnknownBlock`, `StateDiscarded`.
+        """
+        if self._forks.get(block_hash) is None:
+            return self.state(block_hash)
+        return self._forks.on(block_hash, lambda base: Overlay(self.state(base)))
+
+    def merkle_value(self, key: bytes, state: StateView) -> bytes | None:
+        """What stands in the trie of a state for all keys that begin with `key`, or None."""
+        return trie_of(state, self._state.trie.version).closest_descendant(key)
+
+    def code_changes(self, after: int) -> list[int]:
+        """The numbers of the blocks after `after` that changed the runtime."""
+        return self._store.changes_of(genesis.CODE, after)
 
     def storage(self, key: bytes, at: At = None) -> bytes | None:
         """The value under `key` after a block, or None. Raises `UnknownBlock`."""
@@ -334,6 +375,33 @@ class Chain:
         self.pool.add(extrinsic, self.validate(extrinsic), self._head.number)
         return transaction_hash
 
+    def broadcast(self, extrinsic: bytes) -> Broadcast:
+        """Submits an extrinsic now, and again after a block as long as that may help.
+
+        Nobody is told when it is refused. Goes on until it is final, refused for good or stopped.
+        """
+        broadcast = Broadcast(extrinsic, blake2_256(extrinsic))
+        self._broadcasts.append(broadcast)
+        self._go_on_broadcasting()
+        return broadcast
+
+    def stop_broadcast(self, broadcast: Broadcast) -> None:
+        """Submits it no more, and takes it out of the pool."""
+        broadcast.stopped = True
+        self.pool.withdraw(broadcast.hash)
+        self._go_on_broadcasting()
+
+    def _go_on_broadcasting(self) -> None:
+        for each in self._broadcasts:
+            if each.included is not None:
+                each.done = each.included <= self._finalized
+            elif not each.stopped and each.hash not in self.pool:
+                try:
+                    self.submit(each.extrinsic)
+                except PoolError as error:
+                    each.done = not error.passing
+        self._broadcasts = [each for each in self._broadcasts if not each.done | each.stopped]
+
     def next_nonce(self, account: bytes) -> int:
         """The nonce of an account's next transaction, after those that are ready in the pool."""
         nonce = Reader(self.call("AccountNonceApi_account_nonce", account)).u32()
@@ -393,6 +461,7 @@ class Chain:
         block, changes = builder.seal()
         self._import(block, changes.items())
         self._tidy_pool(included, refused)
+        self._go_on_broadcasting()
         return block
 
     def _import(self, block: Block, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
@@ -402,14 +471,32 @@ class Chain:
         self._head, self._head_hash = block.header, block.hash
         self._finalized = max(self._finalized, block.number - self._finality_lag)
         self._imported.append((block, dict(changes)))
+        if self._broadcasts:
+            hashes = {blake2_256(each) for each in block.extrinsics}
+            for broadcast in self._broadcasts:
+                if broadcast.hash in hashes:
+                    broadcast.included = block.number
+        self._forks.tidy()
         self._prune()
 
     def _prune(self) -> None:
         if self._kept_states is None:
             return
         oldest = min(self._head.number - self._kept_states, self._finalized)
-        if oldest > self._store.oldest_state():
+        if oldest <= self._oldest_state:
+            return
+        if self._forks.held:
+            needed = min(map(self._number_below, self._forks.bases()), default=oldest)
+            oldest = min(oldest, max(needed, self._head.number - _HELD_BACK))
+        if oldest > self._oldest_state:
             self._store.prune(oldest)
+            self._oldest_state = oldest
+            self._forks.tidy(lambda block_hash: self._number_below(block_hash) < oldest)
+
+    def _number_below(self, block_hash: bytes) -> int:
+        """A block's number; that of the newest for one that is nowhere any more."""
+        number = self._store.number_of(block_hash)
+        return self._head.number if number is None else number
 
     def fast_forward(self, until_ms: int) -> int:
         """Makes block after block, a slot each, until the clock shows `until_ms`; how many.
@@ -446,6 +533,10 @@ class Chain:
             return
         if self._store.meta(_FINALIZED) != (known := str(self._finalized).encode()):
             self._store.set_meta(_FINALIZED, known)
+        if self._forks.held:
+            changes = self._store.changes_by_block(number, self._state)
+            for block in dropped:
+                self._forks.add(TakenBack(block, changes.get(block.number, {})))
         undo = self._store.take_back(number)
         self._state.apply(undo.items())
         head = self._store.head()
@@ -457,6 +548,9 @@ class Chain:
             (each for each in self._imported if each[0].number <= number), maxlen=_REMEMBERED
         )
         self._retracted.append(Retracted(tuple(dropped), head, undo))
+        for broadcast in self._broadcasts:
+            if broadcast.included is not None and broadcast.included > number:
+                broadcast.included = None
         waiting = self.pool.clear()
         back = [extrinsic for block in dropped for extrinsic in block.extrinsics]
         for extrinsic in (*back, *waiting):
@@ -495,7 +589,7 @@ class Chain:
         root in its header, and the last one the state that is stored. `progress` is called with
         the number of each. Raises `BadBlock`.
         """
-        first = self._store.oldest_state()
+        first = self._oldest_state
         items = dict(read_all(self.state(first)))
         state = State(items, self._state.trie.version)
         parent = self.header(first)

@@ -16,6 +16,7 @@ from datdot_node.block import Block
 from datdot_node.chain import Chain, Retracted
 from datdot_node.errors import BadBlock
 from datdot_node.executor import Runtime
+from datdot_node.genesis import CODE
 from datdot_node.pool import PoolEvent, Status
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Update:
     of the pool.
 
     `runtime_version`: the new runtime's encoded version, if the runtime changed.
+    `versions`: the encoded versions after the blocks that changed it, by their hashes.
     """
 
     retracted: list[Retracted]
@@ -47,6 +49,7 @@ class Update:
     finalized: list[Block]
     pool: list[PoolEvent]
     runtime_version: bytes | None
+    versions: dict[bytes, bytes]
 
 
 Listener = Callable[[Update], None]
@@ -112,6 +115,11 @@ class Node:
             finalized,
             pool,
             version,
+            {
+                block.hash: chain.call("Core_version", at=block.hash)
+                for block, changes in imported
+                if CODE in changes and block.number >= chain.oldest_state
+            },
         )
 
     def _tell(self, update: Update | None) -> None:

@@ -30,6 +30,11 @@ class PoolError(NodeError):
         self.message = message
         self.data = data
 
+    @property
+    def passing(self) -> bool:
+        """Whether the same transaction may be taken later: it was banned, or the pool is full."""
+        return self.code in (1012, 1016)
+
 
 def bad_format(reason: str) -> PoolError:
     """Bytes that are no extrinsic."""
@@ -49,6 +54,25 @@ def invalid(reason: str) -> PoolError:
 def unknown(reason: str) -> PoolError:
     """The runtime cannot tell."""
     return PoolError(1011, "Unknown Transaction Validity", reason)
+
+
+@dataclass(slots=True)
+class Broadcast:
+    """A transaction that is submitted again and again.
+
+    Attributes:
+        extrinsic: whole, with its length.
+        hash: its hash.
+        included: the number of the block that it is in, if it is.
+        done: it is final, or refused for good.
+        stopped: nobody wants it any more; may be set from any thread.
+    """
+
+    extrinsic: bytes
+    hash: bytes
+    included: int | None = None
+    done: bool = False
+    stopped: bool = False
 
 
 class Status(Enum):
@@ -309,6 +333,14 @@ class Pool:
                 work.extend(dependent.hash for dependent in self._detach(transaction))
                 self._events.append(PoolEvent(transaction.hash, Status.INVALID))
                 self._ban(transaction.hash, now_ms)
+
+    def withdraw(self, transaction_hash: bytes) -> None:
+        """Removes a transaction that is not wanted any more; it may be submitted again."""
+        transaction = self._transactions.get(transaction_hash)
+        if transaction is not None:
+            dependents = self._detach(transaction)
+            self._events.append(PoolEvent(transaction_hash, Status.DROPPED))
+            self._settle(dependents)
 
     def clear(self) -> list[bytes]:
         """Removes everything, without a word to those who listen; in the order of arrival.

@@ -40,15 +40,15 @@ class State:
 
 def root_of(overlay: Overlay, version: int) -> bytes:
     """Root of the state below `overlay` with its changes."""
-    return _trie_of(overlay, version).root
+    return trie_of(overlay, version).root
 
 
-def _trie_of(view: StateView, version: int) -> Trie:
+def trie_of(view: StateView, version: int) -> Trie:
     """The trie of a view: incremental over a `State` of that version, else from all its values."""
     if isinstance(view, State) and view.trie.version == version:
         return view.trie
     if isinstance(view, Overlay):
-        return _trie_of(view.below, version).changed(view.changes.items())
+        return trie_of(view.below, version).changed(view.changes.items())
     return Trie(version).changed(read_all(view))
 
 

@@ -201,6 +201,28 @@ class Store:
             )
         )
 
+    def changes_by_block(
+        self, number: int, newest: StateView
+    ) -> dict[int, dict[bytes, bytes | None]]:
+        """What each block after `number` changed, when `newest` is the newest state."""
+        changes: dict[int, dict[bytes, bytes | None]] = {}
+        after: dict[bytes, bytes | None] = {}
+        for key, changed_at, before in self._db.execute(
+            "SELECT key, number, before FROM history WHERE number > ? ORDER BY number DESC",
+            (number,),
+        ):
+            value = after[key] if key in after else newest.get(key)
+            changes.setdefault(changed_at, {})[key] = value
+            after[key] = before
+        return changes
+
+    def changes_of(self, key: bytes, number: int) -> list[int]:
+        """The blocks after `number` that changed `key`, in ascending order."""
+        rows = self._db.execute(
+            "SELECT number FROM history WHERE key = ? AND number > ? ORDER BY number", (key, number)
+        )
+        return [row[0] for row in rows]
+
     def before_change_after(self, key: bytes, number: int) -> tuple[bool, bytes | None]:
         """Whether a block after `number` changed `key`, and its value before the first that did."""
         row = self._db.execute(

@@ -126,7 +126,7 @@ class _Http:
             if len(body) > MAX_MESSAGE:
                 await self._respond(413, b"")
                 raise _PeerGone("its request is too large")
-        answer = await Session(self._node, None).answer(bytes(body))
+        answer = await Session(self._node).answer(bytes(body))
         await self._respond(200, answer or b"")
 
     async def _respond(self, status: int, body: bytes) -> None:
@@ -167,12 +167,15 @@ class _WebSocket:
         except (RemoteProtocolError, LocalProtocolError) as error:
             await _send(self._stream, b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
             raise _PeerGone(str(error)) from error
-        session = Session(self._node, self._notify)
         async with trio.open_nursery() as nursery:
             self._too_slow = nursery.cancel_scope.cancel
+            session = Session(self._node, self._notify, nursery.cancel_scope.cancel)
             nursery.start_soon(self._write)
-            with self._node.listening(session.update):
-                await self._read(session, first)
+            try:
+                with self._node.listening(session.update):
+                    await self._read(session, first)
+            finally:
+                session.close()
             # The writer ends when it has written what waits.
             self._outgoing.close()
 
@@ -200,10 +203,15 @@ class _WebSocket:
 
         So a client that asks without reading has one answer waiting, not all of them.
         """
+        written = await self._queue(frame)
+        await written.wait()
+
+    async def _queue(self, frame: bytes) -> trio.Event:
+        """Puts a frame behind those that wait; the event says when it is written."""
         written = trio.Event()
         self._waiting_bytes += len(frame)
         await self._outgoing.send((frame, written))
-        await written.wait()
+        return written
 
     def _frame(self, message: bytes) -> bytes:
         return self._websocket.send(Message(data=message.decode()))
@@ -271,6 +279,8 @@ class _WebSocket:
         else:
             message = b"".join(part for part in parts if isinstance(part, bytes))
         answer = await session.answer(message)
-        if answer is not None:
-            await self._say(self._frame(answer))
+        written = None if answer is None else await self._queue(self._frame(answer))
+        # What was kept back queues behind the answer, where the limits hold for it.
         session.answered()
+        if written is not None:
+            await written.wait()

@@ -182,6 +182,21 @@ class Trie:
             node = _remove(node, path) if value is None else _insert(node, path, value)
         return Trie(self.version, node)
 
+    def closest_descendant(self, key: bytes) -> bytes | None:
+        """The Merkle value of the node that all keys beginning with `key` are below, or None.
+
+        That is its hash, or its encoding when that is shorter than 32 bytes; of the root its hash.
+        """
+        node, path = self._root, key.hex()
+        while node is not None:
+            if node.partial.startswith(path):
+                return self.root if node is self._root else node.reference(self.version)
+            if not path.startswith(node.partial) or node.children is None:
+                return None
+            rest = path[len(node.partial) :]
+            node, path = node.children[_DIGITS[rest[0]]], rest[1:]
+        return None
+
     @property
     def root(self) -> bytes:
         """The trie's root hash."""

@@ -234,6 +234,24 @@ def _query_storage(chain: Chain, params: Params) -> Any:
     return answer
 
 
+# chainSpec
+
+
+@method("chainSpec_v1_chainName")
+def _spec_chain_name(chain: Chain, params: Params) -> Any:
+    return CHAIN_NAME
+
+
+@method("chainSpec_v1_genesisHash")
+def _spec_genesis_hash(chain: Chain, params: Params) -> Any:
+    return to_hex(chain.genesis_hash)
+
+
+@method("chainSpec_v1_properties")
+def _spec_properties(chain: Chain, params: Params) -> Any:
+    return TOKEN
+
+
 # author
 
 

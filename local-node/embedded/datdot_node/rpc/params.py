@@ -58,6 +58,19 @@ class Params:
             raise RpcError(INVALID_PARAMS, "Invalid params: a block hash has 32 bytes")
         return block_hash
 
+    def hash(self, index: int) -> bytes:
+        """A block hash."""
+        if self.any(index) is None:
+            raise RpcError(INVALID_PARAMS, "Invalid params: the block hash is missing")
+        return self.block(index) or b""
+
+    def flag(self, index: int, name: str) -> bool:
+        """True or false."""
+        value = self.any(index)
+        if not isinstance(value, bool):
+            raise RpcError(INVALID_PARAMS, f"Invalid params: {name} is neither true nor false")
+        return value
+
     def text(self, index: int, name: str) -> str:
         """A string."""
         value = self.any(index)

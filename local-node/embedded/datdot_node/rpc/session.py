@@ -9,18 +9,24 @@ import structlog
 from datdot_node.chain import Chain
 from datdot_node.errors import NodeError
 from datdot_node.node import Node, Update
-from datdot_node.rpc import jsonrpc, subscriptions, views
+from datdot_node.pool import Broadcast
+from datdot_node.rpc import chain_head, jsonrpc, subscriptions, transactions, views
 from datdot_node.rpc.jsonrpc import Request, RpcError
 from datdot_node.rpc.methods import MAX_KEYS, METHODS, translated
 from datdot_node.rpc.params import Params
-from datdot_node.rpc.subscriptions import Send, Subscription
+from datdot_node.rpc.subscriptions import Client, Send, Subscription
 
 MAX_SUBSCRIPTIONS = 256
 """Most subscriptions of one client at a time."""
+MAX_FOLLOWED = 4
+"""Most of them by `chainHead_v1_follow`."""
+MAX_HELD_BACK = 8192
+"""Most notifications that wait for one answer; with one more the client is let go."""
 
 logger = structlog.get_logger(__name__)
 
 Open = Callable[[Send, Params, Chain], Subscription]
+Bound = Callable[[Client, Chain, Params], Any]
 
 
 def _new_heads(send: Send, params: Params, chain: Chain) -> Subscription:
@@ -68,7 +74,11 @@ _SUBSCRIBE: dict[str, Open] = {
     "chain_subscribeRuntimeVersion": _runtime_version,
     "state_subscribeStorage": _storage,
     "author_submitAndWatchExtrinsic": _watch_extrinsic,
+    "chainHead_v1_follow": chain_head.follow,
+    "transactionWatch_v1_submitAndWatch": transactions.submit_and_watch,
 }
+_BOUND: dict[str, Bound] = {**chain_head.BOUND, **transactions.BOUND}
+"""Methods whose effects end with the connection."""
 _UNSUBSCRIBE: dict[str, type[Subscription]] = {
     name: kind
     for kind in (
@@ -78,6 +88,8 @@ _UNSUBSCRIBE: dict[str, type[Subscription]] = {
         subscriptions.RuntimeVersion,
         subscriptions.Storage,
         subscriptions.ExtrinsicStatus,
+        chain_head.ChainHead,
+        transactions.TransactionWatch,
     )
     for name in kind.unsubscribe
 }
@@ -86,15 +98,24 @@ _UNSUBSCRIBE: dict[str, type[Subscription]] = {
 class Session:
     """Answers one client. Without `send` it has no subscriptions (plain HTTP).
 
-    `send` gets encoded notifications and must not wait. The owner passes every update of the node
-    to `update` as long as the session lives.
+    `send` gets encoded notifications and must not wait; `drop` lets the client go. The owner
+    passes every update of the node to `update` as long as the session lives, then closes it.
     """
 
-    def __init__(self, node: Node, send: Callable[[bytes], None] | None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        send: Callable[[bytes], None] | None = None,
+        drop: Callable[[], None] | None = None,
+    ) -> None:
         self._node = node
         self._send = send
+        self._drop = drop
         self._subscriptions: dict[str, Subscription] = {}
-        self._started: list[Subscription] = []
+        # Notifications that must not overtake the answer that is in the making.
+        self._held_back: list[bytes] | None = None
+        self._overrun = False
+        self.broadcasts: dict[str, Broadcast] = {}
 
     async def answer(self, message: bytes | str) -> bytes | None:
         """The answer to a message; None if there is none.
@@ -112,11 +133,12 @@ class Session:
         return jsonrpc.encode(answers if batch else answers[0])
 
     def answered(self) -> None:
-        """The last answer is on its way: the subscriptions that it named may begin."""
-        started, self._started = self._started, []
-        for subscription in started:
-            subscription.start()
-            self._forget_finished(subscription)
+        """The last answer is on its way: what it has to come before may follow."""
+        held_back, self._held_back = self._held_back or [], None
+        for message in held_back:
+            self._pass_on(message)
+        if self._overrun and self._drop is not None:
+            self._drop()
 
     def update(self, update: Update) -> None:
         """Tells the client what it subscribed to."""
@@ -124,8 +146,27 @@ class Session:
             subscription.update(update)
             self._forget_finished(subscription)
 
+    def close(self) -> None:
+        """The client has gone: ends what it began."""
+        for subscription in self._subscriptions.values():
+            subscription.close()
+        self._subscriptions.clear()
+        for broadcast in self.broadcasts.values():
+            broadcast.stopped = True
+        self.broadcasts.clear()
+
+    def subscription(self, subscription_id: str) -> Subscription | None:
+        """One of the client's subscriptions, or None."""
+        return self._subscriptions.get(subscription_id)
+
+    def hold_back(self) -> None:
+        """Keeps notifications back until `answered`."""
+        if self._held_back is None:
+            self._held_back = []
+
     def _forget_finished(self, subscription: Subscription) -> None:
-        if subscription.finished and subscription not in self._started:
+        if subscription.finished:
+            subscription.close()
             self._subscriptions.pop(subscription.id, None)
 
     async def _answer(self, request: Request | RpcError) -> dict[str, Any] | None:
@@ -155,8 +196,10 @@ class Session:
                 return await self._subscribe(_SUBSCRIBE[name], params)
             if name in _UNSUBSCRIBE:
                 return self._unsubscribe(_UNSUBSCRIBE[name], params)
+            if name in _BOUND:
+                return await self._node.run(partial(_run_bound, name, self, params))
         if name == "rpc_methods":
-            return {"methods": sorted([*METHODS, *_SUBSCRIBE, *_UNSUBSCRIBE, "rpc_methods"])}
+            return {"methods": list(ALL_METHODS)}
         raise RpcError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {name}"[:200])
 
     async def _subscribe(self, open_: Open, params: Params) -> str:
@@ -166,27 +209,52 @@ class Session:
                 "Too many subscriptions on the connection",
                 f"Exceeded max limit of {MAX_SUBSCRIPTIONS}",
             )
+        kinds = [type(each) for each in self._subscriptions.values()]
+        if open_ is chain_head.follow and kinds.count(chain_head.ChainHead) >= MAX_FOLLOWED:
+            raise RpcError(
+                chain_head.TOO_MANY_FOLLOWED, "Maximum number of chainHead_follow has been reached"
+            )
 
         def begin(chain: Chain) -> Subscription:
+            self.hold_back()
             subscription = open_(self._notify, params, chain)
             # Here, not after: the updates that this very work causes are for it too.
             self._subscriptions[subscription.id] = subscription
-            self._started.append(subscription)
+            self._forget_finished(subscription)
             return subscription
 
         return (await self._node.run(begin)).id
 
-    def _unsubscribe(self, kind: type[Subscription], params: Params) -> bool:
+    def _unsubscribe(self, kind: type[Subscription], params: Params) -> bool | None:
         subscription = self._subscriptions.get(params.text(0, "the subscription"))
         if subscription is None or not isinstance(subscription, kind):
-            return False
+            return None if kind.unsubscribed is None else False
+        subscription.close()
         del self._subscriptions[subscription.id]
-        return True
+        return kind.unsubscribed
 
     def _notify(self, method: str, subscription: str, value: Any) -> None:
+        message = jsonrpc.encode(jsonrpc.notification(method, subscription, value))
+        if self._held_back is None:
+            self._pass_on(message)
+        elif len(self._held_back) < MAX_HELD_BACK:
+            self._held_back.append(message)
+        else:
+            # Perhaps in the chain's thread, from which no client can be let go.
+            self._overrun = True
+
+    def _pass_on(self, message: bytes) -> None:
         if self._send is not None:
-            self._send(jsonrpc.encode(jsonrpc.notification(method, subscription, value)))
+            self._send(message)
 
 
 def _run(name: str, params: Params, chain: Chain) -> Any:
     return METHODS[name](chain, params)
+
+
+def _run_bound(name: str, client: Client, params: Params, chain: Chain) -> Any:
+    return _BOUND[name](client, chain, params)
+
+
+ALL_METHODS = tuple(sorted([*METHODS, *_SUBSCRIBE, *_UNSUBSCRIBE, *_BOUND, "rpc_methods"]))
+"""The names of all methods."""

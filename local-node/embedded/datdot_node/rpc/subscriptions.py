@@ -3,12 +3,12 @@
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from datdot_node.block import Block
 from datdot_node.hashing import blake2_256
 from datdot_node.node import Update
-from datdot_node.pool import PoolEvent, Status
+from datdot_node.pool import Broadcast, PoolEvent, Status
 from datdot_node.rpc import views
 from datdot_node.rpc.methods import storage_changes
 from datdot_node.rpc.params import to_hex
@@ -20,35 +20,30 @@ Send = Callable[[str, str, Any], None]
 class Subscription(ABC):
     """One subscription of one client.
 
-    Until `start` notifications are kept back, so that none overtakes the answer that tells the
-    client its id.
+    Attributes:
+        unsubscribed: what ending it answers; None for whatever is ended, also for nothing.
+        finished: nothing more is to be told.
     """
 
     notification = ""
     unsubscribe: tuple[str, ...] = ()
+    unsubscribed: bool | None = True
 
     def __init__(self, send: Send) -> None:
         self.id = secrets.token_urlsafe(12)
         self.finished = False
         self._send = send
-        self._early: list[Any] | None = []
-
-    def start(self) -> None:
-        """The client knows the id: sends what was kept back, and from now on all at once."""
-        early, self._early = self._early or [], None
-        for value in early:
-            self._send(self.notification, self.id, value)
 
     def notify(self, value: Any) -> None:
         """Tells the client."""
-        if self._early is None:
-            self._send(self.notification, self.id, value)
-        else:
-            self._early.append(value)
+        self._send(self.notification, self.id, value)
 
     @abstractmethod
     def update(self, update: Update) -> None:
         """Tells the client what of an update concerns it."""
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to let go
+        """The subscription is ended, by either side: lets go what it holds."""
 
 
 class NewHeads(Subscription):
@@ -128,11 +123,8 @@ class Storage(Subscription):
             self._tell(block_hash, mine)
 
 
-class ExtrinsicStatus(Subscription):
-    """What becomes of one transaction, until it is finalized or out of the pool."""
-
-    notification = "author_extrinsicUpdate"
-    unsubscribe = ("author_unwatchExtrinsic",)
+class Watch(Subscription):
+    """What becomes of one transaction, until it is final or out of the pool."""
 
     def __init__(self, send: Send, transaction_hash: bytes) -> None:
         super().__init__(send)
@@ -140,23 +132,70 @@ class ExtrinsicStatus(Subscription):
 
     def update(self, update: Update) -> None:
         for block in (block for each in update.retracted for block in each.blocks):
-            if not self.finished and self._is_in(block):
-                self.notify({"retracted": to_hex(block.hash)})
+            if not self.finished and self._place_in(block) is not None:
+                self.taken_back(block)
         for event in update.pool:
             if event.hash == self._hash and not self.finished:
-                self._pool_event(event)
-        for name, blocks in (("inBlock", update.blocks), ("finalized", update.finalized)):
+                self.pooled(event)
+                self.finished = event.status not in (Status.READY, Status.FUTURE)
+        for blocks, tell in ((update.blocks, self.included), (update.finalized, self.final)):
             for block in blocks:
-                if not self.finished and self._is_in(block):
-                    self.notify({name: to_hex(block.hash)})
-                    self.finished = name == "finalized"
+                if not self.finished and (place := self._place_in(block)) is not None:
+                    tell(block, place)
+                    self.finished = tell == self.final
 
-    def _pool_event(self, event: PoolEvent) -> None:
+    def _place_in(self, block: Block) -> int | None:
+        for place, extrinsic in enumerate(block.extrinsics):
+            if blake2_256(extrinsic) == self._hash:
+                return place
+        return None
+
+    @abstractmethod
+    def pooled(self, event: PoolEvent) -> None:
+        """Its status in the pool changed."""
+
+    @abstractmethod
+    def included(self, block: Block, place: int) -> None:
+        """A new block has it as the extrinsic at this place."""
+
+    @abstractmethod
+    def taken_back(self, block: Block) -> None:
+        """The block that had it is no more of the chain."""
+
+    @abstractmethod
+    def final(self, block: Block, place: int) -> None:
+        """The block that has it is final."""
+
+
+class ExtrinsicStatus(Watch):
+    """A watched transaction in the words of `author_extrinsicUpdate`."""
+
+    notification = "author_extrinsicUpdate"
+    unsubscribe = ("author_unwatchExtrinsic",)
+
+    def pooled(self, event: PoolEvent) -> None:
         if event.status is Status.USURPED:
             self.notify({"usurped": to_hex(event.by or b"")})
         else:
             self.notify(event.status.value)
-        self.finished = event.status not in (Status.READY, Status.FUTURE)
 
-    def _is_in(self, block: Block) -> bool:
-        return any(blake2_256(extrinsic) == self._hash for extrinsic in block.extrinsics)
+    def included(self, block: Block, place: int) -> None:
+        self.notify({"inBlock": to_hex(block.hash)})
+
+    def taken_back(self, block: Block) -> None:
+        self.notify({"retracted": to_hex(block.hash)})
+
+    def final(self, block: Block, place: int) -> None:
+        self.notify({"finalized": to_hex(block.hash)})
+
+
+class Client(Protocol):
+    """What those methods see of a connection whose effects end with it."""
+
+    broadcasts: dict[str, Broadcast]
+
+    def subscription(self, subscription_id: str) -> Subscription | None:
+        """One of its subscriptions, or None."""
+
+    def hold_back(self) -> None:
+        """Keeps notifications back until the answer is on its way."""

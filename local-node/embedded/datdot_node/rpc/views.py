@@ -43,6 +43,14 @@ def runtime_version(encoded: bytes) -> dict[str, Any]:
     return shown
 
 
+def runtime_specification(encoded: bytes) -> dict[str, Any]:
+    """The answer of `Core_version` as `chainHead_v1_follow` shows a runtime."""
+    shown = runtime_version(encoded)
+    names = ("specName", "implName", "specVersion", "implVersion", "transactionVersion")
+    specification = {name: shown[name] for name in names}
+    return {"type": "valid", "spec": {**specification, "apis": dict(shown["apis"])}}
+
+
 def dispatch_info(encoded: bytes) -> dict[str, Any]:
     """The answer of `TransactionPaymentApi_query_info`."""
     reader = Reader(encoded)
