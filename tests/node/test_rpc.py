@@ -274,7 +274,7 @@ async def test_interval_blocks() -> None:
         ('{"jsonrpc":"2.0","id":1,"method":"system_accountNextIndex","params":["x"]}', -32602),
         ('{"jsonrpc":"2.0","id":1,"method":"state_call","params":["Nothing","0x"]}', 4003),
         ('{"jsonrpc":"2.0","id":1,"method":"author_submitExtrinsic","params":["0x00"]}', 1002),
-        ('{"jsonrpc":"2.0","id":1,"method":"author_submitExtrinsic","params":["0x01"]}', 1001),
+        ('{"jsonrpc":"2.0","id":1,"method":"author_submitExtrinsic","params":["0x01"]}', 1040),
         ("[" + ",".join(["7"] * 200) + "]", -32010),
     ],
 )
@@ -327,6 +327,21 @@ async def test_two_http_requests_on_one_connection() -> None:
             received = b""
             while received.count(b"Development") < 2:
                 received += await stream.receive_some(4096)
+
+
+@pytest.mark.parametrize(
+    "request_", [b"GET / HTTP/1.1", b"HEAD / HTTP/1.1", b"PUT / HTTP/1.0", b"CONNECT x:1 HTTP/1.1"]
+)
+async def test_another_method_of_http_ends_the_connection(request_: bytes) -> None:
+    async with serving() as running:
+        stream = await trio.open_tcp_stream("127.0.0.1", running.port)
+        async with stream:
+            await stream.send_all(request_ + b"\r\nhost: x\r\ncontent-length: 5\r\n\r\n")
+            with trio.fail_after(5):
+                assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 405")
+                assert await _end(stream, 1)
+        async with connected(running) as client:
+            assert await client.call("system_chainType") == "Development"
 
 
 @pytest.mark.parametrize(

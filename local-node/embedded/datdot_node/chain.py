@@ -50,6 +50,8 @@ _REMEMBERED = 1024
 _FINALIZED = "finalized"
 _HELD_BACK = 512
 """A block that a reader holds keeps its state for so many blocks at least."""
+_MOST_MS = 1 << 48
+"""The clock shows no later time: the runtime's own arithmetic is in 64 bits."""
 MAX_FORWARD = 20_000
 """Most blocks that are made in one go to put the clock forward."""
 
@@ -329,6 +331,8 @@ class Chain:
         """Puts the clock of future blocks forward, for good. Raises `ValueError` for backward."""
         if forward_ms < 0:
             raise ValueError("time travels forward only")
+        if self.now_ms() + forward_ms > _MOST_MS:
+            raise ValueError(f"the clock ends at {_MOST_MS} ms")
         self._travelled_ms += forward_ms
         self._store.set_meta("travelled_ms", str(self._travelled_ms).encode())
 
@@ -353,7 +357,7 @@ class Chain:
 
     def validate(self, extrinsic: bytes) -> Valid:
         """What the runtime says of an extrinsic now. Raises `PoolError` 1001, 1002, 1010, 1011."""
-        _check_format(extrinsic)
+        check_format(extrinsic)
         arguments = _EXTERNAL + extrinsic + self._head_hash
         try:
             return decode_validity(
@@ -414,7 +418,7 @@ class Chain:
 
         Raises `PoolError` 1001, 1002, `BadBlock`.
         """
-        _check_format(extrinsic)
+        check_format(extrinsic)
         state, parent = self.state(at), self.header(at)
         slot_ms = self.slot_ms
         timestamp = (self.timestamp(at) // slot_ms + 1) * slot_ms
@@ -438,6 +442,8 @@ class Chain:
             timestamp_ms = max(self.now_ms(), earliest)
         elif timestamp_ms < earliest:
             raise BadBlock(f"a block at {timestamp_ms} is too early, {earliest} is possible")
+        if timestamp_ms > _MOST_MS:
+            raise BadBlock(f"a block at {timestamp_ms} is too late, {_MOST_MS} is possible")
         runtime = self.runtime(self._state)
         builder = BlockBuilder(
             runtime, self._state, self._head, timestamp_ms, timestamp_ms // self.slot_ms
@@ -661,10 +667,11 @@ def _state_version(runtime: Runtime) -> int:
     return min(runtime.call("Core_version", b"", Overlay(EmptyState()))[-1], 1)
 
 
-def _check_format(extrinsic: bytes) -> None:
+def check_format(extrinsic: bytes) -> None:
+    """Raises `pool.BadFormat` unless the length in front is that of the rest."""
     reader = Reader(extrinsic)
     try:
         reader.sized()
         reader.end()
     except ScaleError as error:
-        raise pool.bad_format(str(error)) from error
+        raise pool.BadFormat(str(error)) from error

@@ -36,9 +36,12 @@ class PoolError(NodeError):
         return self.code in (1012, 1016)
 
 
-def bad_format(reason: str) -> PoolError:
-    """Bytes that are no extrinsic."""
-    return PoolError(1001, f"Extrinsic has invalid format: {reason}")
+class BadFormat(PoolError):
+    """Bytes that are no extrinsic; `reason` is what is wrong with them."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(1001, f"Extrinsic has invalid format: {reason}")
+        self.reason = reason
 
 
 def verification_failed(reason: str) -> PoolError:

@@ -113,19 +113,21 @@ class _Http:
 
     async def _serve_request(self, request: h11.Request, deadline: float) -> None:
         if request.method != b"POST":
-            await self._respond(405, b"JSON-RPC is asked by POST or by WebSocket\n")
+            await self._respond(405, b"")
             return
+        # h11 has seen to it that this is a number.
+        announced = int(dict(request.headers).get(b"content-length", b"0"))
         body = bytearray()
         while True:
+            if max(announced, len(body)) > MAX_MESSAGE:
+                await self._respond(413, b"")
+                raise _PeerGone("its request is too large")
             event = await self._event(deadline)
             if isinstance(event, h11.EndOfMessage):
                 break
             if not isinstance(event, h11.Data):
                 raise _PeerGone("it closed within a request")
             body += event.data
-            if len(body) > MAX_MESSAGE:
-                await self._respond(413, b"")
-                raise _PeerGone("its request is too large")
         answer = await Session(self._node).answer(bytes(body))
         await self._respond(200, answer or b"")
 
@@ -134,6 +136,9 @@ class _Http:
             ("content-type", "application/json" if status == 200 else "text/plain"),
             ("content-length", str(len(body))),
         ]
+        if status != 200:
+            # The rest of such a request is not read, so no other can follow it.
+            headers.append(("connection", "close"))
         await self._send_event(h11.Response(status_code=status, headers=headers))
         await self._send_event(h11.Data(data=body))
         await self._send_event(h11.EndOfMessage())

@@ -20,11 +20,8 @@ _INVALID = (
     "The implicit data was unable to be calculated",
     "The transaction extension did not authorize any origin",
 )
-_UNKNOWN = (
-    "Could not lookup information required to validate the transaction",
-    "Could not find an unsigned validator for the unsigned transaction",
-    "Custom error",
-)
+# Native nodes show these by their names.
+_UNKNOWN = ("CannotLookup", "NoUnsignedValidator", "Custom")
 _INVALID_CUSTOM, _UNKNOWN_CUSTOM = 7, 2
 _EXHAUSTS_RESOURCES = 6
 
@@ -64,10 +61,10 @@ def _raise_error(reader: Reader) -> None:
     if unknown > 1 or variant >= len(reasons):
         raise ScaleError(f"unknown validity error {unknown}, {variant}")
     reason = reasons[variant]
-    if variant == (_UNKNOWN_CUSTOM if unknown else _INVALID_CUSTOM):
-        reason = f"{reason}: {reader.u8()}"
     if unknown:
-        raise TransactionUnknown(reason)
+        raise TransactionUnknown(f"Custom({reader.u8()})" if variant == _UNKNOWN_CUSTOM else reason)
+    if variant == _INVALID_CUSTOM:
+        reason = f"{reason}: {reader.u8()}"
     raise TransactionInvalid(reason, exhausts=variant == _EXHAUSTS_RESOURCES)
 
 

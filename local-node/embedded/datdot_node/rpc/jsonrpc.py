@@ -6,10 +6,15 @@ from typing import Any
 import msgspec
 
 MAX_BATCH = 128
+MAX_VALUES = 250_000
+"""Most values in one message: each takes many times the memory of the bytes that ask for it."""
+MAX_ANSWER = 16 * 1024 * 1024
+"""Largest answer, and largest batch of answers, in bytes."""
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND = -32700, -32600, -32601
 INVALID_PARAMS, INTERNAL_ERROR = -32602, -32603
-TOO_MANY_SUBSCRIPTIONS, BATCH_TOO_LARGE = -32006, -32010
+TOO_MANY_SUBSCRIPTIONS, ANSWER_TOO_LARGE = -32006, -32008
+BATCH_TOO_LARGE, ANSWERS_TOO_LARGE = -32010, -32011
 
 
 class RpcError(Exception):
@@ -37,6 +42,9 @@ def parse(message: bytes | str) -> tuple[list[Request | RpcError], bool]:
 
     Raises `RpcError` when the message as a whole is not one.
     """
+    encoded = message.encode() if isinstance(message, str) else message
+    if sum(map(encoded.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise RpcError(INVALID_REQUEST, f"Invalid request: more than {MAX_VALUES} values")
     try:
         decoded = msgspec.json.decode(message)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -46,7 +54,7 @@ def parse(message: bytes | str) -> tuple[list[Request | RpcError], bool]:
     if not decoded:
         raise RpcError(INVALID_REQUEST, "Invalid request: an empty batch")
     if len(decoded) > MAX_BATCH:
-        raise RpcError(BATCH_TOO_LARGE, f"The batch has more than {MAX_BATCH} requests")
+        raise RpcError(BATCH_TOO_LARGE, "The batch request was too large", _limit(MAX_BATCH))
     return [_request(each) for each in decoded], True
 
 
@@ -92,5 +100,24 @@ def notification(method: str, subscription: str, value: Any) -> dict[str, Any]:
 
 
 def encode(message: Any) -> bytes:
-    """The bytes of an answer, a batch of them, or a notification."""
+    """The bytes of an answer or a notification."""
     return msgspec.json.encode(message)
+
+
+def encode_answer(answer: dict[str, Any]) -> bytes:
+    """The bytes of an answer; those of an error if they are too many."""
+    encoded = encode(answer)
+    if len(encoded) <= MAX_ANSWER:
+        return encoded
+    error = RpcError(ANSWER_TOO_LARGE, "Response is too big", _limit(MAX_ANSWER))
+    return encode(failure(answer["id"], error))
+
+
+def answers_too_large() -> bytes:
+    """The answer to a batch whose answers are too large together."""
+    error = RpcError(ANSWERS_TOO_LARGE, "The batch response was too large", _limit(MAX_ANSWER))
+    return encode(failure(None, error))
+
+
+def _limit(most: int) -> str:
+    return f"Exceeded max limit of {most}"

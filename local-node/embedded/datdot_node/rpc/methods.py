@@ -4,13 +4,14 @@ Each gets the chain and the parameters, runs in the chain's thread, and gives wh
 `result`. It may raise `RpcError`, and the errors that `translated` knows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from scalecodec.utils.ss58 import ss58_decode
 
-from datdot_node.chain import Chain
+from datdot_node.chain import Chain, check_format
 from datdot_node.errors import (
     BadBlock,
     NodeError,
@@ -20,7 +21,7 @@ from datdot_node.errors import (
     UnknownMethod,
 )
 from datdot_node.hashing import blake2_256
-from datdot_node.pool import PoolError
+from datdot_node.pool import BadFormat, PoolError
 from datdot_node.rpc import views
 from datdot_node.rpc.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, RpcError
 from datdot_node.rpc.params import Params, from_hex, to_hex
@@ -34,6 +35,9 @@ CHAIN_NAME, NODE_NAME = "DatDot Development", "datdot-embedded"
 TOKEN = {"ss58Format": 42, "tokenDecimals": 12, "tokenSymbol": "DAT"}
 
 _CLIENT_ERROR = 4003
+_SUBMISSION_ERROR = 1040
+# Of `payment_*` and `system_dryRun`.
+_RUNTIME_ERROR, _DECODE_ERROR = 1, 2
 
 Method = Callable[[Chain, Params], Any]
 METHODS: dict[str, Method] = {}
@@ -257,7 +261,11 @@ def _spec_properties(chain: Chain, params: Params) -> Any:
 
 @method("author_submitExtrinsic")
 def _submit_extrinsic(chain: Chain, params: Params) -> Any:
-    return to_hex(chain.submit(params.hex(0, "the extrinsic")))
+    try:
+        return to_hex(chain.submit(params.hex(0, "the extrinsic")))
+    except BadFormat as error:
+        # Not 1001: that is what native nodes answer to `author_submitAndWatchExtrinsic` only.
+        raise RpcError(_SUBMISSION_ERROR, f"Client error: {error.reason}") from error
 
 
 @method("author_pendingExtrinsics")
@@ -270,18 +278,35 @@ def _pending_extrinsics(chain: Chain, params: Params) -> Any:
 
 @method("payment_queryInfo")
 def _query_info(chain: Chain, params: Params) -> Any:
-    return views.dispatch_info(_payment(chain, "query_info", params))
+    return views.dispatch_info(
+        _payment(chain, "query_info", params, "Unable to query dispatch info.")
+    )
 
 
 @method("payment_queryFeeDetails")
 def _query_fee_details(chain: Chain, params: Params) -> Any:
-    return views.fee_details(_payment(chain, "query_fee_details", params))
+    return views.fee_details(
+        _payment(chain, "query_fee_details", params, "Unable to query fee details.")
+    )
 
 
-def _payment(chain: Chain, name: str, params: Params) -> bytes:
+def _payment(chain: Chain, name: str, params: Params, complaint: str) -> bytes:
     extrinsic = params.hex(0, "the extrinsic")
     arguments = extrinsic + len(extrinsic).to_bytes(4, "little")
-    return chain.call(f"TransactionPaymentApi_{name}", arguments, params.block(1))
+    with _about_extrinsic(complaint):
+        check_format(extrinsic)
+        return chain.call(f"TransactionPaymentApi_{name}", arguments, params.block(1))
+
+
+@contextmanager
+def _about_extrinsic(complaint: str) -> Iterator[None]:
+    """Errors of the chain as native nodes give them where they only ask about an extrinsic."""
+    try:
+        yield
+    except BadFormat as error:
+        raise RpcError(_DECODE_ERROR, complaint, error.reason) from error
+    except NodeError as error:
+        raise RpcError(_RUNTIME_ERROR, complaint, str(error)) from error
 
 
 # system
@@ -309,7 +334,9 @@ def _account(address: str) -> bytes:
 
 @method("system_dryRun", "system_dryRunAt")
 def _dry_run(chain: Chain, params: Params) -> Any:
-    return to_hex(chain.dry_run(params.hex(0, "the extrinsic"), params.block(1)))
+    extrinsic = params.hex(0, "the extrinsic")
+    with _about_extrinsic("Unable to dry run extrinsic."):
+        return to_hex(chain.dry_run(extrinsic, params.block(1)))
 
 
 @method("system_chain")
@@ -391,7 +418,10 @@ def _new_block(chain: Chain, params: Params) -> Any:
 @method("dev_timeTravel")
 def _time_travel(chain: Chain, params: Params) -> Any:
     """Puts the clock forward by so many milliseconds; the clock then."""
-    chain.travel(params.number(0, "the milliseconds"))
+    try:
+        chain.travel(params.number(0, "the milliseconds"))
+    except ValueError as error:
+        raise RpcError(INVALID_PARAMS, f"Invalid params: {error}") from error
     return chain.now_ms()
 
 

@@ -126,11 +126,18 @@ class Session:
             requests, batch = jsonrpc.parse(message)
         except RpcError as error:
             return jsonrpc.encode(jsonrpc.failure(None, error))
-        answers = [await self._answer(request) for request in requests]
-        answers = [each for each in answers if each is not None]
+        answers: list[bytes] = []
+        size = 0
+        for request in requests:
+            answer = await self._answer(request)
+            if answer is not None:
+                answers.append(jsonrpc.encode_answer(answer))
+                size += len(answers[-1])
+                if batch and size > jsonrpc.MAX_ANSWER:
+                    return jsonrpc.answers_too_large()
         if not answers:
             return None
-        return jsonrpc.encode(answers if batch else answers[0])
+        return b"[" + b",".join(answers) + b"]" if batch else answers[0]
 
     def answered(self) -> None:
         """The last answer is on its way: what it has to come before may follow."""
