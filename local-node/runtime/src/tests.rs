@@ -1,4 +1,6 @@
-//! What clients and other nodes rely on: indices, presets, extensions.
+//! What clients and other nodes rely on: indices, presets, extensions, explanations.
+
+mod documentation;
 
 use crate::*;
 use frame::deps::{

@@ -53,6 +53,7 @@ pub type CreditOf<T> =
 /// A hosting with the runtime's types.
 pub type HostingOf<T> = Hosting<<T as frame_system::Config>::AccountId, BalanceOf<T>>;
 
+/// Feeds, their hostings and the money that sponsors put up for them (challenge.md §2.1).
 #[frame::pallet]
 pub mod pallet {
     use super::*;

@@ -77,8 +77,10 @@ mod try_state;
 pub mod types;
 pub mod weights;
 
-#[cfg(test)]
-mod mock;
+// For the fuzz targets too (`local-node/fuzz`).
+#[cfg(any(test, feature = "mock"))]
+#[allow(missing_docs)]
+pub mod mock;
 #[cfg(test)]
 mod tests;
 
@@ -95,7 +97,8 @@ pub type CreditOf<T> = fungible::Credit<
     <T as Config>::Currency,
 >;
 
-/// The pallet.
+/// Performance challenges: who audits a hosting, with which shared randomness, what they reported,
+/// and what everybody gets for it (challenge.md §2.2).
 #[frame::pallet]
 pub mod pallet {
     use super::*;

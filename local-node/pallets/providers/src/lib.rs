@@ -49,6 +49,7 @@ pub type TaskOf<T> = Task<<T as frame_system::Config>::AccountId>;
 /// How many blocks later than it should a task may be put, when its own block's list is full.
 pub const MAX_POSTPONEMENT: u32 = 32;
 
+/// Attestors and hosters: their keys, endpoints and bonds (challenge.md §2.1).
 #[frame::pallet]
 pub mod pallet {
     use super::*;
