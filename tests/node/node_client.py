@@ -13,6 +13,7 @@ from wsproto.events import AcceptConnection, Request
 
 from datdot_node import Chain
 from datdot_node.node import Mode, Node
+from datdot_node.rpc.jsonrpc import MAX_ANSWER
 from datdot_node.server import Server, listen, port_of
 
 
@@ -93,7 +94,9 @@ class Client:
 
 @asynccontextmanager
 async def connected(running: Running) -> AsyncIterator[Client]:
-    async with trio_websocket.open_websocket_url(running.url) as socket:
+    async with trio_websocket.open_websocket_url(
+        running.url, max_message_size=MAX_ANSWER
+    ) as socket:
         yield Client(socket)
 
 

@@ -59,6 +59,10 @@ class BlockBuilder:
         self._overlay.commit()
         self._extrinsics.append(extrinsic)
 
+    def call(self, method: str, arguments: bytes) -> bytes:
+        """The runtime's answer to a call on the state that the block has made so far."""
+        return self._runtime.call(method, arguments, self._overlay)
+
     def try_apply(self, extrinsic: bytes) -> bytes:
         """The runtime's encoded answer to an extrinsic, for a block that is then thrown away.
 

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-from datdot_node import blob, genesis, pool
+from datdot_node import blob, filler, genesis, pool
 from datdot_node.authoring import BlockBuilder, replay
 from datdot_node.block import Block, Header
 from datdot_node.errors import (
@@ -430,11 +430,18 @@ class Chain:
 
     # Blocks
 
-    def new_block(self, timestamp_ms: int | None = None, *, budget_s: float | None = None) -> Block:
+    def new_block(
+        self,
+        timestamp_ms: int | None = None,
+        *,
+        budget_s: float | None = None,
+        fill_bytes: int | None = None,
+    ) -> Block:
         """Makes the next block from the pool, and keeps it.
 
         Its timestamp is given or that of the clock, in either case not before
         `earliest_timestamp`. After `budget_s` seconds of work no further transaction is begun.
+        With `fill_bytes` it is filled up to the runtime's limits by remarks of that size.
         Raises `BadBlock`, and then the chain is as before.
         """
         earliest = self.earliest_timestamp()
@@ -464,6 +471,8 @@ class Chain:
                 refused.append(transaction.hash)
             else:
                 included.append(transaction.hash)
+        if fill_bytes is not None and builder.takes_transactions:
+            filler.fill(builder, self._genesis_hash, fill_bytes)
         block, changes = builder.seal()
         self._import(block, changes.items())
         self._tidy_pool(included, refused)

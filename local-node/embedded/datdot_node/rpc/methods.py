@@ -20,6 +20,7 @@ from datdot_node.errors import (
     UnknownBlock,
     UnknownMethod,
 )
+from datdot_node.filler import MAX_REMARK_BYTES, REMARK_BYTES
 from datdot_node.hashing import blake2_256
 from datdot_node.pool import BadFormat, PoolError
 from datdot_node.rpc import views
@@ -31,6 +32,7 @@ MAX_KEYS = 1000
 """Most keys in one answer or question."""
 MAX_QUERIED_BLOCKS = 1000
 MAX_NEW_BLOCKS = 1000
+MAX_FULL_BLOCKS = 100
 CHAIN_NAME, NODE_NAME = "DatDot Development", "datdot-embedded"
 TOKEN = {"ss58Format": 42, "tokenDecimals": 12, "tokenSymbol": "DAT"}
 
@@ -413,6 +415,29 @@ def _new_block(chain: Chain, params: Params) -> Any:
     except BadBlock as error:
         raise RpcError(INTERNAL_ERROR, str(error)) from error
     return to_hex(chain.head_hash)
+
+
+@method("dev_fullBlocks")
+def _full_blocks(chain: Chain, params: Params) -> Any:
+    """Makes `count` blocks (default 1) that are full of remarks of `size` bytes; the last hash."""
+    asked = params.any(0)
+    values = [asked.get("count"), asked.get("size")] if isinstance(asked, dict) else [asked]
+    options = Params(values)
+    count = _or(options.optional_number(0, "the count"), 1)
+    size = _or(options.optional_number(1, "the size"), REMARK_BYTES)
+    if not 1 <= count <= MAX_FULL_BLOCKS:
+        raise RpcError(INVALID_PARAMS, f"Invalid params: 1 to {MAX_FULL_BLOCKS} blocks at once")
+    if not 1 <= size <= MAX_REMARK_BYTES:
+        raise RpcError(
+            INVALID_PARAMS, f"Invalid params: a remark has 1 to {MAX_REMARK_BYTES} bytes"
+        )
+    for _ in range(count):
+        chain.new_block(fill_bytes=size)
+    return to_hex(chain.head_hash)
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 @method("dev_timeTravel")

@@ -81,7 +81,7 @@ class Params:
     def number(self, index: int, name: str) -> int:
         """An unsigned integer; block numbers also come as hexadecimal strings."""
         value = self.any(index)
-        if isinstance(value, str):
+        if isinstance(value, str) and value.isascii():
             try:
                 value = int(value, 16 if value.startswith("0x") else 10)
             except ValueError as error:
