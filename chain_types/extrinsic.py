@@ -18,6 +18,7 @@ from chain_types.storage_keys import blake2_256
 EXTRINSIC_VERSION = 4
 SIGNED = 0x80
 ADDRESS_ID = 0
+SIGNATURE_ED25519 = 0
 SIGNATURE_SR25519 = 1
 SIGNATURE_BYTES = {0: 64, 1: 64, 2: 65}
 
@@ -173,16 +174,22 @@ def _extension_bytes(runtime: Runtime, name: str, terms: Terms) -> tuple[bytes, 
 
 
 def sign_extrinsic(
-    runtime: Runtime, call: bytes, account: bytes, sign: Callable[[bytes], bytes], terms: Terms
+    runtime: Runtime,
+    call: bytes,
+    account: bytes,
+    sign: Callable[[bytes], bytes],
+    terms: Terms,
+    kind: int = SIGNATURE_SR25519,
 ) -> bytes:
     """Return a signed extrinsic with its length prefix, as `author_submitExtrinsic` takes it.
 
     Args:
         runtime: for which it is.
         call: bytes of the call.
-        account: 32 bytes, the sr25519 public key of the sender.
-        sign: makes the 64-byte sr25519 signature of a message.
+        account: 32 bytes, the public key of the sender.
+        sign: makes the 64-byte signature of a message.
         terms: what is signed besides.
+        kind: of the key, `SIGNATURE_SR25519` or `SIGNATURE_ED25519`.
 
     Raises:
         UnknownExtensionError: an extension carries data and is not known.
@@ -202,7 +209,7 @@ def sign_extrinsic(
         (
             bytes([SIGNED | EXTRINSIC_VERSION, ADDRESS_ID]),
             _HASH.encode(account),
-            bytes([SIGNATURE_SR25519]),
+            bytes([kind]),
             sign(payload),
             carried,
             call,

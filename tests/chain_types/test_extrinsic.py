@@ -17,6 +17,7 @@ from chain_types import metadata as md
 from chain_types.calls import Id, TransferKeepAlive
 from chain_types.errors import WrongRuntimeError
 from chain_types.extrinsic import (
+    SIGNATURE_ED25519,
     Era,
     Terms,
     UnknownExtensionError,
@@ -28,10 +29,13 @@ from chain_types.extrinsic import (
 from chain_types.metadata import Metadata
 from chain_types.runtime import Runtime, RuntimeVersion
 from chain_types.scale import DecodeError, EncodeError
+from chain_types.ss58 import ss58_encode
 from chain_types.storage_keys import blake2_256
 from datdot_node import Chain
+from datdot_node.pool import PoolError
 from datdot_node.rpc.methods import METHODS
 from datdot_node.rpc.params import Params
+from offchain_worker.keys import KeyPair
 
 SIGNATURE = bytes(range(64))
 
@@ -132,6 +136,23 @@ def test_the_runtime_takes_it(runtime: Runtime) -> None:
         assert extrinsic in block.extrinsics
         unsigned = [item for item in block.extrinsics if item != extrinsic]
         assert [read_extrinsic(runtime, item) for item in unsigned] == [None]
+
+
+def test_the_runtime_takes_a_key_of_ed25519_too(runtime: Runtime) -> None:
+    key = KeyPair.from_seed(bytes(32))
+    patch = {"balances": {"balances": [[ss58_encode(key.public), 10**15]]}}
+    with Chain.open(genesis_patch=patch) as chain:
+        call = runtime.encode_call(TransferKeepAlive(Id(bytes(range(32))), 10**13))
+        wrong = sign_extrinsic(runtime, call, key.public, key.sign, terms(chain))
+        with pytest.raises(PoolError, match="bad signature"):
+            chain.submit(wrong)
+        right = (runtime, call, key.public, key.sign, terms(chain), SIGNATURE_ED25519)
+        # The same each time: what a simulation needs.
+        assert sign_extrinsic(*right) == sign_extrinsic(*right)
+        chain.submit(sign_extrinsic(*right))
+        read = [read_extrinsic(runtime, item) for item in chain.new_block().extrinsics]
+        (signed,) = [extrinsic for extrinsic in read if extrinsic is not None]
+        assert (signed.account, signed.call) == (key.public, call)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 16))

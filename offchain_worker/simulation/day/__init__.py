@@ -1,0 +1,1 @@
+"""A day in the life: all accounts, the real runtime, the real cores, on a simulated clock."""
