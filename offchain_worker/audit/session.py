@@ -13,6 +13,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterator,
+    Mapping,
     Sequence,
 )
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ from offchain_worker.hypercore.feed import Head
 from offchain_worker.hypercore.manifest import bare_signature, is_compat
 from offchain_worker.hypercore.order import DownloadOrder
 from offchain_worker.hypercore.reader import Block, ExtensionMessage, Reader, Timeouts, open_reader
+from offchain_worker.hypercore.tree import Node
 from offchain_worker.keys import KeyPair
 from offchain_worker.measurement.session import Transfer, session_metrics
 
@@ -549,7 +551,32 @@ def _bare_signature(feed_key: bytes, head: Head) -> bytes:
 
 
 def _check(plan: AuditPlan, message: bytes, session_id: bytes, attempt: _Attempt) -> Receipt:
-    """Check the receipt by the chain's rules and against what the session itself has seen."""
+    served = {
+        chunk.index: Node(2 * chunk.index, chunk.transfer.size, chunk.leaf)
+        for chunk in attempt.arrived
+    }
+    return check_session_receipt(plan, message, session_id, attempt.heads, served)
+
+
+def check_session_receipt(
+    plan: AuditPlan,
+    message: bytes,
+    session_id: bytes,
+    heads: Mapping[int, Head],
+    served: Mapping[int, Node],
+) -> Receipt:
+    """Check the receipt by the chain's rules and against what the session itself has seen.
+
+    Args:
+        plan: the session's.
+        message: the receipt, as it came.
+        session_id: 32 bytes.
+        heads: that the session was shown, by length.
+        served: the leaves of the chunks that came, by chunk.
+
+    Raises:
+        ReceiptRefused: the subclass names the rule.
+    """
     expected = ReceiptExpectation(
         hoster=plan.hoster,
         feed_key=plan.feed_key,
@@ -564,15 +591,14 @@ def _check(plan: AuditPlan, message: bytes, session_id: bytes, attempt: _Attempt
     receipt = check_receipt(message, expected)
     if receipt.session != session_id:
         raise ReceiptNotOfSession("the receipt is for another session of the same client")
-    head = attempt.heads.get(receipt.length)
+    head = heads.get(receipt.length)
     if head is None or head.tree_hash != receipt.tree_hash:
         raise ReceiptNotOfSession("the receipt is for a head that the session was not shown")
-    arrived = {chunk.index: chunk for chunk in attempt.arrived}
     for entry in receipt.entries:
-        chunk = arrived.get(entry.index)
-        if chunk is None or chunk.leaf != entry.leaf:
+        leaf = served.get(entry.index)
+        if leaf is None or leaf.hash != entry.leaf:
             raise ReceiptNotOfSession(f"chunk {entry.index} in the receipt is not what was served")
-    if receipt.byte_length != sum(arrived[entry.index].transfer.size for entry in receipt.entries):
+    if receipt.byte_length != sum(served[entry.index].size for entry in receipt.entries):
         raise ReceiptNotOfSession("the receipt's bytes are not those that were served")
     return receipt
 
