@@ -1,8 +1,9 @@
-"""`datdot simulate`: attack the coinflip and audits in a simulation; a seed replays a run."""
+"""`datdot simulate`: attack coinflip, audits and chain in a simulation; a seed replays a run."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from offchain_worker.errors import OperationError, UsageError
 
-app = typer.Typer(no_args_is_help=True, help="Attack the coinflip and audits, simulated.")
+app = typer.Typer(no_args_is_help=True, help="Attack coinflip, audits and chain, simulated.")
 
 
 @app.command(epilog="Example: `datdot simulate coinflip --seed 17 --trace`")
@@ -161,3 +162,51 @@ def detection(
             typer.echo(line)
         typer.echo(f"{len(off)} of {len(figures)} figures are off by more than chance allows")
     raise typer.Exit(1 if off or (held is not None and held.wrong) else 0)
+
+
+@app.command(epilog="Example: `datdot simulate day --hosters 6 --attestors 14 --challenges 60`")
+def day(
+    hosters: Annotated[int, typer.Option("--hosters", help="How many.", min=1)] = 50,
+    attestors: Annotated[
+        int, typer.Option("--attestors", help="How many; rosters of 10 from 40 on.", min=8)
+    ] = 100,
+    challenges: Annotated[
+        int, typer.Option("--challenges", help="The day ends after so many.", min=1)
+    ] = 2_000,
+    seed: Annotated[int, typer.Option("--seed", help="Replays a day.", min=0)] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Live through a day on one chain, where a fifth of all providers cheats in every way.
+
+    The runtime is the real one, so are coinflip, draws, receipts, reports, demands and proofs; time
+    is simulated. Then every challenge is recomputed as by `datdot challenge verify`, and every
+    balance from that. Ends with status 1 if a balance is not explained, somebody honest lost
+    something, the chain took what it must refuse, or a cheat never happened.
+    """
+    import logging
+
+    import msgspec
+
+    from offchain_worker.service.logs import LogFormat, configure
+    from offchain_worker.simulation.day.day import Day, DayPlan
+    from offchain_worker.simulation.day.verdict import fairness_lines, judge
+
+    configure(LogFormat.TEXT, level=logging.ERROR, stream=sys.stderr)
+
+    def progress(what: str) -> Callable[[int, int], None]:
+        def show(done: int, count: int) -> None:
+            if sys.stderr.isatty():
+                sys.stderr.write(f"\r{done} of {count} challenges {what} ")
+
+        return show
+
+    lived = Day(DayPlan(hosters, attestors, challenges, seed), progress("settled"))
+    lived.run()
+    found = judge(lived, progress("verified"))
+    if json:
+        plan, said = msgspec.to_builtins(lived.plan), msgspec.to_builtins(found)
+        typer.echo(msgspec.json.encode(plan | said | {"fair": found.fair}).decode())
+    else:
+        for line in fairness_lines(lived, found):
+            typer.echo(line)
+    raise typer.Exit(0 if found.fair else 1)
