@@ -233,6 +233,11 @@ async def test_storage(wallet: Any) -> None:
         header = await client.call("chain_getHeader")
         [root] = await follower.storage(head, ("closestDescendantMerkleValue", "0x"))
         assert root["closestDescendantMerkleValue"] == header["stateRoot"]
+        # So does that of an old block, a hundred blocks later.
+        await client.call("dev_newBlock", 100)
+        await follower.events(*["newBlock"] * 100, "bestBlockChanged", "finalized")
+        assert await follower.storage(head, ("closestDescendantMerkleValue", "0x")) == [root]
+        assert await follower.storage(head, ("value", NUMBER))
         # The same node stands for a key and for any longer key that only it begins.
         near, nearer, none = (NUMBER[:60], NUMBER, NUMBER + "00")
         values = await follower.storage(

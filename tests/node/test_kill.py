@@ -25,8 +25,8 @@ def statement(text):
         os.kill(os.getpid(), signal.SIGKILL)
 
 chain._store._db.set_trace_callback(statement)
-for _ in range(3):
-    chain.new_block()
+chain.new_block()
+chain.fast_forward(chain.timestamp() + 2 * chain.slot_ms)
 chain.reorganise(2)
 chain.travel(1000)
 chain.new_block()

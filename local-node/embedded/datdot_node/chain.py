@@ -32,7 +32,8 @@ from datdot_node.overlay import EmptyState, Overlay, StateView
 from datdot_node.pool import Broadcast, Pool, PoolError
 from datdot_node.scale import Reader, ScaleError
 from datdot_node.state import State, read_all, trie_of
-from datdot_node.store import Store, past_state
+from datdot_node.store import Store, past_state, undone
+from datdot_node.trie import Trie
 from datdot_node.validity import (
     TransactionInvalid,
     TransactionUnknown,
@@ -287,9 +288,14 @@ class Chain:
             return self.state(block_hash)
         return self._forks.on(block_hash, lambda base: Overlay(self.state(base)))
 
-    def merkle_value(self, key: bytes, state: StateView) -> bytes | None:
-        """What stands in the trie of a state for all keys that begin with `key`, or None."""
-        return trie_of(state, self._state.trie.version).closest_descendant(key)
+    def held_trie(self, block_hash: bytes) -> Trie:
+        """The trie of that state. Raises `UnknownBlock`, `StateDiscarded`."""
+
+        def undone_to(base: bytes) -> Overlay:
+            self.state(base)  # Raises when it was discarded.
+            return undone(self._store, self._state, self.number(base))
+
+        return trie_of(self._forks.on(block_hash, undone_to), self._state.trie.version)
 
     def code_changes(self, after: int) -> list[int]:
         """The numbers of the blocks after `after` that changed the runtime."""
@@ -525,10 +531,11 @@ class Chain:
         if count > MAX_FORWARD:
             raise ValueError(f"{count} blocks are more than {MAX_FORWARD} at once")
         made = 0
-        while timestamp <= until_ms:
-            self.new_block(timestamp)
-            made += 1
-            timestamp = self.earliest_timestamp()
+        with self._store.written_together():
+            while timestamp <= until_ms:
+                self.new_block(timestamp)
+                made += 1
+                timestamp = self.earliest_timestamp()
         self.travel(max(0, until_ms - self.now_ms()))
         return made
 

@@ -8,7 +8,8 @@ first change after n, or else the newest.
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from datdot_node.block import Block, Header, decode_body, encode_body
@@ -71,6 +72,20 @@ class Store:
             db.close()
             raise BadStore(f"{self._where} holds a chain of format {version}, not {FORMAT}")
         return db
+
+    @contextmanager
+    def written_together(self) -> Iterator[None]:
+        """Blocks that are added inside reach the disk for certain only at the end, all at once.
+
+        A process that is killed meanwhile loses none of them. A machine that loses its power may
+        lose the last ones, never a part of one.
+        """
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -258,10 +273,15 @@ def past_state(store: Store, state: State, number: int, head: int) -> StateView:
     """
     if head - number > _RECENT:
         return PastState(store, state, number)
-    recent = Overlay(state)
+    return undone(store, state, number)
+
+
+def undone(store: Store, state: State, number: int) -> Overlay:
+    """The same as all that was changed since, over the newest state: the more, the longer ago."""
+    overlay = Overlay(state)
     for key, value in store.changed_since(number).items():
-        recent.set(key, value)
-    return recent
+        overlay.set(key, value)
+    return overlay
 
 
 class PastState:

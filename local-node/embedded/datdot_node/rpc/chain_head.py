@@ -21,6 +21,7 @@ from datdot_node.rpc import views
 from datdot_node.rpc.jsonrpc import INVALID_PARAMS, RpcError
 from datdot_node.rpc.params import Params, from_hex, to_hex
 from datdot_node.rpc.subscriptions import Client, Send, Subscription
+from datdot_node.trie import Trie
 
 MAX_PINNED = 512
 """Most blocks that one subscription pins; with one more it is stopped."""
@@ -40,7 +41,8 @@ _LIMIT_REACHED = {"result": "limitReached"}
 class _StorageOperation:
     """A question about storage that is answered page by page.
 
-    `after` is the last key of the descendants that the question at `index` asks for.
+    `after` is the last key of the descendants that the question at `index` asks for; `trie` is
+    there from the first question for a Merkle value on.
     """
 
     block_hash: bytes
@@ -48,9 +50,11 @@ class _StorageOperation:
     pins: Pins
     index: int = 0
     after: bytes | None = None
+    trie: Trie | None = None
 
-    def page(self, chain: Chain, state: StateView) -> Iterator[dict[str, str]]:
-        """The next items, one page of them."""
+    def page(self, chain: Chain) -> Iterator[dict[str, str]]:
+        """The next items, one page of them. Raises `UnknownBlock`."""
+        state = chain.held_state(self.block_hash)
         size = count = 0
         while self.index < len(self.questions) and count < PAGE_ITEMS and size < PAGE_BYTES:
             item = self._next(chain, state)
@@ -73,7 +77,11 @@ class _StorageOperation:
             kind = _DESCENDANTS[kind]
         else:
             self.index += 1
-        value = chain.merkle_value(key, state) if kind == _MERKLE_VALUE else state.get(key)
+        if kind == _MERKLE_VALUE:
+            self.trie = self.trie or chain.held_trie(self.block_hash)
+            value = self.trie.closest_descendant(key)
+        else:
+            value = state.get(key)
         if value is None:
             return None
         return {"key": to_hex(key), kind: to_hex(blake2_256(value) if kind == "hash" else value)}
@@ -203,7 +211,7 @@ class ChainHead(Subscription):
         operation = self.operations.pop(operation_id)
         named = {"operationId": operation_id}
         try:
-            items = list(operation.page(chain, chain.held_state(operation.block_hash)))
+            items = list(operation.page(chain))
         except UnknownBlock:
             operation.pins.release()
             self.notify({"event": "operationInaccessible", **named})
