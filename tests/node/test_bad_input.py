@@ -3,9 +3,12 @@
 import json
 import re
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+import structlog
+import structlog.testing
 import trio
 from node_client import Client, Running, connected, http, raw_websocket, serving
 from wsproto.events import Message
@@ -230,6 +233,94 @@ def _resident_mb() -> float:
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert found is not None
     return int(found[1]) / 1_024
+
+
+HANDSHAKE = [
+    (b"Host", b"x"),
+    (b"Upgrade", b"websocket"),
+    (b"Connection", b"Upgrade"),
+    (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    (b"Sec-WebSocket-Version", b"13"),
+]
+MORE_NAMES = [
+    *(name for name, _ in HANDSHAKE),
+    b"Sec-WebSocket-Protocol",
+    b"Sec-WebSocket-Extensions",
+    b"Transfer-Encoding",
+    b"Content-Length",
+    b"Expect",
+]
+MORE_VALUES = [
+    b"",
+    b"\xff\xfe",
+    b"\xc3\x28" * 10,
+    b"permessage-deflate; client_max_window_bits=999",
+    b"a,b,,",
+    b"=;",
+    b"-1",
+    b"99999999999999999999999",
+    b"chunked",
+    b"100-continue",
+    b"keep-alive, Upgrade",
+]
+
+
+def odd_request(random: Random) -> bytes:
+    """A request of HTTP that may ask for a WebSocket, with something odd about it."""
+    headers = [each for each in HANDSHAKE if random.random() < 0.9]
+    for _ in range(random.randrange(4)):
+        odd = random.choice(MORE_NAMES), random.choice(MORE_VALUES)
+        headers.insert(random.randrange(len(headers) + 1), odd)
+    method = random.choice([b"GET", b"GET", b"POST", b"HEAD", b"CONNECT"])
+    target = random.choice([b"/", b"*", b"/\xff", b"x:1"])
+    version = random.choice([b"1.1", b"1.1", b"1.0", b"2"])
+    lines = [b"%s %s HTTP/%s" % (method, target, version)]
+    lines += [name + b": " + value for name, value in headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + random.randbytes(random.randrange(60))
+
+
+def odd_frames(random: Random) -> bytes:
+    """Frames of WebSocket with any opcode, length, flags and mask."""
+    frames = b""
+    for _ in range(random.randrange(1, 5)):
+        flags = random.choice([0, 0x80, 0x80, 0xC0, 0xF0])
+        length = random.choice([0, 1, 2, 125, 126, 127])
+        masked = random.choice([0x80, 0x80, 0])
+        frames += bytes((flags | random.choice([0, 1, 2, 3, 8, 9, 10, 15]), masked | length))
+        if length == 126:
+            frames += random.randbytes(2)
+        elif length == 127:
+            frames += random.choice([0, 1 << 16, 1 << 62, (1 << 64) - 1]).to_bytes(8, "big")
+        frames += random.randbytes(random.randrange(130))
+    return frames
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_odd_handshakes_and_frames(seed: int) -> None:
+    """None of them ends the node, nor surprises it."""
+    random = Random(seed)
+    async with serving() as running:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(100):
+                stream = await trio.open_tcp_stream("127.0.0.1", running.port)
+                await _send_and_leave(stream, odd_request(random))
+                async with raw_websocket(running) as (stream, _):
+                    await _send_and_leave(stream, odd_frames(random))
+            async with connected(running) as client:
+                assert await client.call("system_chainType") == "Development"
+        assert not [each for each in logs if each["event"] == "client_failed"]
+
+
+async def _send_and_leave(stream: trio.SocketStream, data: bytes) -> None:
+    """Sends, and reads until the other side ends it."""
+    async with stream:
+        try:
+            await stream.send_all(data)
+            await stream.send_eof()
+            while await stream.receive_some(65_536):
+                pass
+        except trio.BrokenResourceError:
+            return
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,9 @@ async def serve_connection(stream: trio.SocketStream, node: Node) -> None:
         await _Http(stream, node).serve()
     except* (_PeerGone, trio.BrokenResourceError, trio.ClosedResourceError) as gone:
         logger.debug("client_gone", reason=str(gone.exceptions[0]))
+    except* Exception:
+        # A client's bytes must not end the node; what is wrong here is ours, so it is said.
+        logger.exception("client_failed")
     finally:
         await trio.aclose_forcefully(stream)
 
@@ -169,7 +172,13 @@ class _WebSocket:
             # wsproto announces the request that it was just given.
             next(self._websocket.events())
             await _send(self._stream, self._websocket.send(AcceptConnection()))
-        except (RemoteProtocolError, LocalProtocolError) as error:
+        except (
+            RemoteProtocolError,
+            LocalProtocolError,
+            # wsproto takes headers for ASCII, and gives them to an h11 of its own.
+            UnicodeDecodeError,
+            h11.LocalProtocolError,
+        ) as error:
             await _send(self._stream, b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
             raise _PeerGone(str(error)) from error
         async with trio.open_nursery() as nursery:
