@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from random import Random
 
 import pytest
@@ -11,19 +11,29 @@ import trio
 from typer.testing import CliRunner
 
 from chain_types.calls import AnchorFlip
-from chain_types.records import PaymentKind, Role
-from chain_types.report import Report
+from chain_types.records import Median, Medians, PaymentKind, Role
+from chain_types.report import Failure, Reason, Report, Served
 from chain_types.runtime import EventRecord, OtherEvent
+from offchain_worker.audit.demand import chunk_to_demand
+from offchain_worker.audit.session import AuditPlan
 from offchain_worker.chain.client import ChainClient
 from offchain_worker.cli.app import app
+from offchain_worker.coinflip.draws import SessionHabit, drawn_chunks
+from offchain_worker.keys import KeyPair
 from offchain_worker.simulation.day import day as day_module
 from offchain_worker.simulation.day.cases import Case, Member
 from offchain_worker.simulation.day.cheats import AttestorCheat, HosterCheat
-from offchain_worker.simulation.day.day import Day, DayPlan
+from offchain_worker.simulation.day.day import MINUTE_MS, SLA, START_MS, Day, DayPlan
+from offchain_worker.simulation.day.feeds import MemoryFeed
 from offchain_worker.simulation.day.ledger import Ledger, Transaction, Unexplained, Verified
-from offchain_worker.simulation.day.people import Repertoire, misbehaving
+from offchain_worker.simulation.day.people import (
+    Repertoire,
+    make_attestors,
+    make_hosters,
+    misbehaving,
+)
 from offchain_worker.simulation.day.reports import audit_plan, signed_report
-from offchain_worker.simulation.day.sessions import hold_session
+from offchain_worker.simulation.day.sessions import HOUR_MS, hold_session
 from offchain_worker.simulation.day.verdict import (
     Fairness,
     blame,
@@ -85,16 +95,81 @@ def test_a_small_day_is_fair_and_has_every_cheat(small: Lived) -> None:
     assert found.accounts == len(small.day.people)
     # Each cheat that costs a bond did.
     assert set(found.costs) == {"fraud", "false receipt", "withholding", "absence"}
-    # Nobody who serves was failed by liars three times, and all that lost chunks failed.
     assert found.hosters["honest"]["passed"] > 30
-    for cheat in (HosterCheat.PREFIX, HosterCheat.WITHHOLDS, HosterCheat.FALSE_RECEIPT):
-        assert set(found.hosters[cheat]) == {"failed"}
+    for cheat in set(HosterCheat) - {HosterCheat.PART_TIME}:
+        assert "passed" not in found.hosters[cheat]
     lines = fairness_lines(small.day, found)
     count = len(small.day.people)
     assert lines[-1] == (
         f"{found.verified} of {found.verified} challenges hold, "
         f"{count} of {count} balances are explained, 0 honest providers lost something"
     )
+
+
+ENDS: dict[HosterCheat | None, Reason | None] = {
+    None: None,
+    HosterCheat.PREFIX: Reason.NO_DATA,
+    HosterCheat.LOST_CHUNKS: Reason.NO_DATA,
+    HosterCheat.WITHHOLDS: Reason.NO_DATA,
+    HosterCheat.STALLS: Reason.TIMEOUT,
+    HosterCheat.SLOW: None,
+    HosterCheat.FLIPS_BIT: Reason.BAD_PROOF,
+    HosterCheat.FORGED_HEAD: Reason.BAD_PROOF,
+    HosterCheat.OLD_HEAD: Reason.NOT_HOSTED,
+    HosterCheat.OTHER_KEY: Reason.WRONG_IDENTITY,
+    HosterCheat.SILENT: Reason.WRONG_IDENTITY,
+    HosterCheat.PART_TIME: Reason.WRONG_IDENTITY,
+    HosterCheat.NO_RECEIPT: Reason.NO_RECEIPT,
+    HosterCheat.OTHER_CLIENT: Reason.BAD_RECEIPT,
+    HosterCheat.OTHER_TIME: Reason.BAD_RECEIPT,
+    HosterCheat.FALSE_RECEIPT: Reason.BAD_RECEIPT,
+    HosterCheat.LEAVES: Reason.UNREACHABLE,
+}
+"""How a session with each ends; None: served."""
+
+
+@pytest.mark.parametrize("cheat", [None, *HosterCheat])
+@pytest.mark.parametrize("windowed", [False, True])
+def test_what_a_session_ends_with(cheat: HosterCheat | None, windowed: bool) -> None:
+    dice = Random(5)
+    feed = MemoryFeed.invent(dice, 400)
+    (attestor,), (hoster,) = make_attestors(0, 1, 0), make_hosters(0, 1, 0, [feed])
+    # A minute in which who is there every second minute is not.
+    moment = START_MS + MINUTE_MS
+    assert moment // MINUTE_MS % 2
+    plan = AuditPlan(
+        feed_key=feed.key,
+        hoster=hoster.noise_key.public,
+        audit_key=KeyPair.from_seed(bytes(32)),
+        fork=0,
+        length=feed.length,
+        drawn=drawn_chunks(bytes(32), feed.length, 100),
+        habit=SessionHabit(windowed=windowed, multiple=2),
+        chunks=100,
+        proved=32,
+        moment=moment,
+        end_ms=moment + HOUR_MS,
+        chunk_timeout_ms=20_000,
+        clock_tolerance_ms=30_000,
+    )
+    audit = hold_session(plan, attestor, hoster, cheat, moment, dice)
+    outcome, reason = audit.outcome, ENDS[cheat]
+    assert (audit.false_receipt is not None) == (cheat is HosterCheat.FALSE_RECEIPT)
+    demands = chunk_to_demand(audit, plan.drawn) is not None
+    assert demands == (reason in (Reason.NO_DATA, Reason.TIMEOUT) or cheat is HosterCheat.FLIPS_BIT)
+    if reason is not None:
+        assert outcome == Failure(reason, None), audit.detail
+        return
+    assert isinstance(outcome, Served), audit.detail
+    assert audit.chunks >= 200
+    medians = Medians(**dict.fromkeys((item.name for item in fields(Medians)), None))
+    latency, rate = outcome.metrics.latency_us, outcome.metrics.throughput
+    assert (latency is None, rate is None) == (windowed, not windowed)
+    if latency is not None:
+        medians = replace(medians, latency_p50_us=Median(latency.p50, 1, latency.p50, latency.p50))
+    if rate is not None:
+        medians = replace(medians, throughput=Median(rate, 1, rate, rate))
+    assert SLA.is_broken_by(medians) == (cheat is HosterCheat.SLOW)
 
 
 async def test_a_payment_that_is_left_out_is_missed(small: Lived) -> None:

@@ -27,6 +27,8 @@ from offchain_worker.simulation.day.people import Attestor, Hoster
 TOTAL_ISSUANCE: Item[int] = Item("Balances", "TotalIssuance", codec_of(Balance))
 
 HONEST = "honest"
+UNPAID = "unpaid"
+"""Passed, but the medians break the SLA."""
 MAY_BE_PAID = (None, HosterCheat.PART_TIME)
 """Who serves in more than half of the time passes (docs/threat-model.md)."""
 
@@ -65,7 +67,8 @@ class Fairness:
         surprises: what the chain did that it should not have.
         cheats: how often each was done.
         missing: those that never were.
-        hosters: how the challenges of hosters ended, by what these did wrong.
+        hosters: how the challenges of hosters ended, by what these did wrong; `unpaid`: passed, but
+            the medians broke the SLA.
         costs: what the dishonest lost, by reason, in the smallest unit.
         demand_fees: what honest attestors paid for chunks that were shown on chain after all.
         blocks, hours: how long the day was.
@@ -145,13 +148,15 @@ async def verify_all(
 
 def note_outcome(case: Case, one: Verified, found: Fairness) -> None:
     """Count how a challenge ended; a hoster that cheated is not paid for it."""
+    paid = any(item.kind is PaymentKind.HOSTING for item in one.settlement.paid)
     outcome = Verdict(one.settlement.outcome).name.lower()
     found.outcomes[outcome] += 1
+    if outcome == "passed" and not paid:
+        outcome = UNPAID
     found.hosters.setdefault(str(case.cheat or HONEST), Counter())[outcome] += 1
     for member in case.members:
         if member.attestor.honest:
             found.demand_fees += one.fees.get(member.attestor.account, 0)
-    paid = [item for item in one.settlement.paid if item.kind is PaymentKind.HOSTING]
     if paid and case.cheat not in MAY_BE_PAID:
         found.surprises.append(f"a hoster is paid for challenge {case.id}: {case.cheat}")
 
