@@ -1,5 +1,6 @@
 """`chainHead_v1_*` over a real socket: events, forks, finality, operations, limits."""
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from node_client import Client, Running, connected, serving
 
 from datdot_node import forks
 from datdot_node.blob import decompress
+from datdot_node.block import Header
 from datdot_node.chain import packaged_code
 from datdot_node.hashing import blake2_256, storage_key
 from datdot_node.rpc import chain_head
@@ -416,6 +418,99 @@ async def test_a_client_that_goes_lets_its_pins_go(wallet: Any) -> None:
             await other.call("dev_newBlock")
             assert await running.node.run(_taken_back) == 0
             assert await running.node.run(lambda chain: chain._broadcasts) == []
+
+
+class Tree:
+    """What a client knows by its events, held against the rules of the specification."""
+
+    def __init__(self) -> None:
+        self.parents: dict[str, str] = {}
+        self.final: list[str] = []
+        self.pruned: set[str] = set()
+        self.best = ""
+
+    def hear(self, event: dict[str, Any]) -> None:
+        if event["event"] == "initialized":
+            self.final = event["finalizedBlockHashes"]
+        elif event["event"] == "newBlock":
+            block, parent = event["blockHash"], event["parentBlockHash"]
+            assert block not in self.parents
+            assert block not in self.final
+            assert parent == self.final[-1] or parent in self.parents
+            assert parent not in self.pruned
+            self.parents[block] = parent
+        elif event["event"] == "bestBlockChanged":
+            self.best = event["bestBlockHash"]
+            assert self.final[-1] in self.lineage(self.best)
+        else:
+            assert event["event"] == "finalized"
+            for block in event["finalizedBlockHashes"]:
+                assert self.parents[block] == self.final[-1]
+                self.final.append(block)
+            assert self.final[-1] in self.lineage(self.best)
+            for block in event["prunedBlockHashes"]:
+                assert block not in self.pruned
+                assert self.final[-1] not in self.lineage(block)
+                self.pruned.add(block)
+            for block in self.parents:
+                known = block in self.final or block in self.pruned
+                assert known or self.final[-1] in self.lineage(block), "neither final nor pruned"
+
+    def lineage(self, block: str) -> list[str]:
+        """A block and its ancestors, as far as the client knows them."""
+        lineage = [block]
+        while lineage[-1] in self.parents:
+            lineage.append(self.parents[lineage[-1]])
+        return lineage
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_the_chain_does_the_events_make_one_tree(seed: int) -> None:
+    """Random growth, forks and unpinning: every rule holds, every pinned block stays readable."""
+    random = Random(seed)
+    lag = random.randrange(1, 9)
+    async with serving(finality_lag=lag) as running, connected(running) as client:
+        await client.call("dev_newBlock", random.randrange(1, 12))
+        follower, tree, unpinned = await follow(client), Tree(), set[str]()
+        for _ in range(25):
+            await _something_happens(client, random)
+            best = await client.call("chain_getBlockHash")
+            while client.notifications:
+                tree.hear(await follower.event())
+            assert tree.best == best
+            assert tree.final[-1] == await client.call("chain_getFinalizedHead")
+            pinned = sorted({*tree.parents, *tree.final} - unpinned)
+            for block in random.sample(pinned, min(len(pinned), 3)):
+                encoded = bytes.fromhex((await follower.call("header", block))[2:])
+                assert "0x" + blake2_256(encoded).hex() == block
+                value = "0x" + Header.decode(encoded).number.to_bytes(4, "little").hex()
+                # Genesis has no value there.
+                expected = [{"key": NUMBER, "value": value}] if value != "0x00000000" else []
+                assert await follower.storage(block, ("value", NUMBER)) == expected
+            if random.random() < 0.3:
+                gone = random.sample(pinned, len(pinned) // 3)
+                await follower.call("unpin", gone)
+                unpinned.update(gone)
+        assert await running.node.run(lambda chain: chain.verify())
+
+
+async def _something_happens(client: Client, random: Random) -> None:
+    """Blocks are made, replaced or taken back; what is final stays, and the call is refused."""
+    number = int((await client.call("chain_getHeader"))["number"], 16)
+    final = await client.call("chain_getHeader", await client.call("chain_getFinalizedHead"))
+    most = number - int(final["number"], 16)
+    depth = random.randrange(1, 6)
+    kind = random.choice(["dev_newBlock", "dev_reorg", "dev_setHead"])
+    if kind == "dev_newBlock" or depth > number:
+        await client.call("dev_newBlock", depth)
+    elif depth > most:
+        at = await client.call("chain_getBlockHash", number - depth)
+        error = await client.refused(kind, at if kind == "dev_setHead" else depth)
+        assert "is final" in error["message"]
+    elif kind == "dev_reorg":
+        await client.call("dev_reorg", depth)
+    else:
+        await client.call("dev_setHead", await client.call("chain_getBlockHash", number - depth))
 
 
 async def _fork_seen_by(running: Running, client: Client) -> None:

@@ -104,11 +104,10 @@ class ChainHead(Subscription):
         self.with_runtime = with_runtime
         self.pins = chain.hold()
         self.operations: dict[str, _StorageOperation] = {}
-        # Told of, and neither below the newest final block nor pruned.
-        self._announced: set[bytes] = set()
-        # Of these the ones that were taken back, with the last number at which their branch was
-        # still the chain.
-        self._taken_back: dict[bytes, int] = {}
+        # The numbers of the blocks told of that are neither below the newest final one nor pruned.
+        self._announced: dict[bytes, int] = {}
+        # Of these the ones that were taken back, with their parents.
+        self._taken_back: dict[bytes, bytes] = {}
         self._begin(chain)
 
     def _begin(self, chain: Chain) -> None:
@@ -128,7 +127,7 @@ class ChainHead(Subscription):
             )
         self.notify(event)
         self.pins.hashes.update(hashes)
-        self._announced.add(hashes[-1])
+        self._announced[hashes[-1]] = final
         changed = chain.code_changes(final)
         for number in range(final + 1, chain.head.number + 1):
             version = chain.call("Core_version", at=number) if number in changed else None
@@ -145,24 +144,23 @@ class ChainHead(Subscription):
             event["newRuntime"] = None if version is None else views.runtime_specification(version)
         self.notify(event)
         self.pins.hashes.add(block.hash)
-        self._announced.add(block.hash)
+        self._announced[block.hash] = block.number
 
     def update(self, update: Update) -> None:
         if self.finished:
             return
-        for retracted in update.retracted:
-            fork = retracted.head.number
-            self._taken_back = {key: min(at, fork) for key, at in self._taken_back.items()}
-            for block in retracted.blocks:
-                if block.hash in self._announced:
-                    self._taken_back[block.hash] = fork
-        if self.pins.lost or len(self.pins.hashes) + len(update.blocks) > MAX_PINNED:
+        for block in (block for each in update.retracted for block in each.blocks):
+            if block.hash in self._announced:
+                self._taken_back[block.hash] = block.header.parent_hash
+        most = max(len(self.pins.hashes) + len(update.blocks), len(self._taken_back))
+        if self.pins.lost or most > MAX_PINNED:
             self._stop()
             return
         for block in update.blocks:
             if block.header.parent_hash not in self._announced:
                 self._stop()
                 return
+            # The very same block can come again.
             if self._taken_back.pop(block.hash, None) is None:
                 self._announce(block, update.versions.get(block.hash))
         best = update.blocks[-1].hash if update.blocks else None
@@ -175,10 +173,10 @@ class ChainHead(Subscription):
 
     def _finalize(self, blocks: list[Block]) -> None:
         hashes = [block.hash for block in blocks]
-        if not self._announced.issuperset(hashes):
+        if not self._announced.keys() >= {*hashes}:
             self._stop()
             return
-        pruned = [key for key, fork in self._taken_back.items() if fork < blocks[-1].number]
+        pruned = [each for each in self._taken_back if self._fork(each) < blocks[-1].number]
         self.notify(
             {
                 "event": "finalized",
@@ -188,8 +186,14 @@ class ChainHead(Subscription):
         )
         for each in pruned:
             del self._taken_back[each]
-        parent = blocks[0].header.parent_hash
-        self._announced.difference_update([parent, *hashes[:-1], *pruned])
+        for each in (blocks[0].header.parent_hash, *hashes[:-1], *pruned):
+            del self._announced[each]
+
+    def _fork(self, block_hash: bytes) -> int:
+        """The number of the block of the chain where the fork of one taken back begins."""
+        while block_hash in self._taken_back:
+            block_hash = self._taken_back[block_hash]
+        return self._announced[block_hash]
 
     def _stop(self) -> None:
         self.notify({"event": "stop"})
