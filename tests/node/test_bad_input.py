@@ -10,6 +10,7 @@ import pytest
 import structlog
 import structlog.testing
 import trio
+import trio_websocket
 from node_client import Client, Running, connected, http, raw_websocket, serving
 from wsproto.events import Message
 
@@ -397,6 +398,39 @@ async def test_extrinsics_that_are_too_large(wallet: Any) -> None:
             with trio.fail_after(5):
                 assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 413")
         await running.new_block()
+
+
+async def test_large_requests_of_many_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together they have a limit too; small ones are answered in any case."""
+    monkeypatch.setattr(transport, "MAX_LARGE", 1_000_000)
+    large = b'{"jsonrpc":"2.0","id":1,"method":"system_chainType"}' + b" " * 900_000
+    async with serving() as running:
+        for _ in range(3):
+            # One after the other they are no trouble: what they took is given back.
+            assert (await http(running, large))[1]["result"] == "Development"
+            async with connected(running) as client:
+                await client.socket.send_message(large)
+                assert (await client.message())["result"] == "Development"
+        async with await trio.open_tcp_stream("127.0.0.1", running.port) as first:
+            head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 950000\r\n\r\n"
+            await first.send_all(head + large[:900_000])
+            async with raw_websocket(running) as (second, socket):
+                with trio.fail_after(20):
+                    await _send_and_leave(second, socket.send(Message(data=large.decode())))
+            async with connected(running) as client:
+                assert await client.call("system_chainType") == "Development"
+        with trio.fail_after(20):
+            while not await _taken(running, large):
+                await running.new_block()
+
+
+async def _taken(running: Running, large: bytes) -> bool:
+    async with connected(running) as client:
+        try:
+            await client.socket.send_message(large)
+            return bool((await client.message())["result"])
+        except trio_websocket.ConnectionClosed:
+            return False
 
 
 async def test_a_time_that_no_clock_shows() -> None:

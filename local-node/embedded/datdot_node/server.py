@@ -7,7 +7,7 @@ import trio
 
 from datdot_node.errors import PortInUse
 from datdot_node.node import Node
-from datdot_node.transport import serve_connection
+from datdot_node.transport import Incoming, serve_connection
 
 MAX_CONNECTIONS = 256
 """Most clients at a time; further ones are let go at once."""
@@ -37,6 +37,7 @@ class Server:
     def __init__(self, node: Node, *, max_connections: int = MAX_CONNECTIONS) -> None:
         self._node = node
         self._free = max_connections
+        self._incoming = Incoming()
 
     async def serve(
         self,
@@ -54,6 +55,6 @@ class Server:
             return
         self._free -= 1
         try:
-            await serve_connection(stream, self._node)
+            await serve_connection(stream, self._node, self._incoming)
         finally:
             self._free += 1

@@ -27,6 +27,10 @@ from datdot_node.rpc.session import Session
 
 MAX_MESSAGE = 16 * 1024 * 1024
 """Largest request, in bytes."""
+SMALL_MESSAGE = 64 * 1024
+"""What a request may have in bytes in any case."""
+MAX_LARGE = 128 * 1024 * 1024
+"""Most bytes beyond that of the requests of all clients together; with more, one is let go."""
 MAX_WAITING, MAX_WAITING_BYTES = 8192, 16 * 1024 * 1024
 """Most notifications that wait for a client to read; one more, and it is let go."""
 READ_TIMEOUT_S = 60.0
@@ -45,13 +49,36 @@ class _PeerGone(Exception):
     """The peer closed, broke the protocol or was too slow; the reason is in the message."""
 
 
-async def serve_connection(stream: trio.SocketStream, node: Node) -> None:
+class Incoming:
+    """What the requests of all clients take, from their arrival until they are answered."""
+
+    def __init__(self) -> None:
+        self._large = 0
+
+    def grow(self, size: int, more: int) -> int:
+        """A request of `size` bytes gets `more`; its size then. Raises `_PeerGone`."""
+        grown = _beyond_small(size + more) - _beyond_small(size)
+        if self._large + grown > MAX_LARGE:
+            raise _PeerGone("too many large requests at a time")
+        self._large += grown
+        return size + more
+
+    def end(self, size: int) -> None:
+        """A request of `size` bytes is answered or given up."""
+        self._large -= _beyond_small(size)
+
+
+def _beyond_small(size: int) -> int:
+    return max(0, size - SMALL_MESSAGE)
+
+
+async def serve_connection(stream: trio.SocketStream, node: Node, incoming: Incoming) -> None:
     """Serves one client until it is gone, breaks the rules or is too slow, and closes the stream.
 
-    Cancelled, it closes the stream at once.
+    `incoming` is the same for all clients. Cancelled, it closes the stream at once.
     """
     try:
-        await _Http(stream, node).serve()
+        await _Http(stream, node, incoming).serve()
     except* (_PeerGone, trio.BrokenResourceError, trio.ClosedResourceError) as gone:
         logger.debug("client_gone", reason=str(gone.exceptions[0]))
     except* Exception:
@@ -77,9 +104,10 @@ async def _send(stream: trio.SocketStream, data: bytes) -> None:
 class _Http:
     """Requests by POST, answered in turn; a GET with an upgrade becomes a WebSocket."""
 
-    def __init__(self, stream: trio.SocketStream, node: Node) -> None:
+    def __init__(self, stream: trio.SocketStream, node: Node, incoming: Incoming) -> None:
         self._stream = stream
         self._node = node
+        self._incoming = incoming
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=16 * 1024)
 
     async def serve(self) -> None:
@@ -91,7 +119,7 @@ class _Http:
                     return
                 headers = dict(request.headers)
                 if b"websocket" in headers.get(b"upgrade", b"").lower():
-                    await _WebSocket(self._stream, self._node).serve(
+                    await _WebSocket(self._stream, self._node, self._incoming).serve(
                         request, self._http.trailing_data[0]
                     )
                     return
@@ -121,17 +149,21 @@ class _Http:
         # h11 has seen to it that this is a number.
         announced = int(dict(request.headers).get(b"content-length", b"0"))
         body = bytearray()
-        while True:
-            if max(announced, len(body)) > MAX_MESSAGE:
-                await self._respond(413, b"")
-                raise _PeerGone("its request is too large")
-            event = await self._event(deadline)
-            if isinstance(event, h11.EndOfMessage):
-                break
-            if not isinstance(event, h11.Data):
-                raise _PeerGone("it closed within a request")
-            body += event.data
-        answer = await Session(self._node).answer(bytes(body))
+        try:
+            while True:
+                if max(announced, len(body)) > MAX_MESSAGE:
+                    await self._respond(413, b"")
+                    raise _PeerGone("its request is too large")
+                event = await self._event(deadline)
+                if isinstance(event, h11.EndOfMessage):
+                    break
+                if not isinstance(event, h11.Data):
+                    raise _PeerGone("it closed within a request")
+                self._incoming.grow(len(body), len(event.data))
+                body += event.data
+            answer = await Session(self._node).answer(bytes(body))
+        finally:
+            self._incoming.end(len(body))
         await self._respond(200, answer or b"")
 
     async def _respond(self, status: int, body: bytes) -> None:
@@ -155,9 +187,10 @@ class _Http:
 class _WebSocket:
     """A reader that answers requests in turn, and the one writer of the connection."""
 
-    def __init__(self, stream: trio.SocketStream, node: Node) -> None:
+    def __init__(self, stream: trio.SocketStream, node: Node, incoming: Incoming) -> None:
         self._stream = stream
         self._node = node
+        self._incoming = incoming
         self._websocket = WSConnection(ConnectionType.SERVER)
         self._outgoing, self._to_write = trio.open_memory_channel[tuple[bytes, trio.Event | None]](
             MAX_WAITING
@@ -248,13 +281,14 @@ class _WebSocket:
                     if isinstance(event, TextMessage | BytesMessage):
                         part = event.data
                         parts.append(part if isinstance(part, str) else bytes(part))
-                        size += len(event.data)
+                        size = self._incoming.grow(size, len(event.data))
                         if size > MAX_MESSAGE:
                             await self._say(self._websocket.send(CloseConnection(code=1009)))
                             await self._until_closed()
                             return
                         if event.message_finished:
                             await self._answer(session, parts)
+                            self._incoming.end(size)
                             parts, size = [], 0
                     elif isinstance(event, Ping):
                         await self._say(self._websocket.send(event.response()))
@@ -268,6 +302,8 @@ class _WebSocket:
                 self._websocket.receive_data(await self._more())
         except RemoteProtocolError as error:
             raise _PeerGone(str(error)) from error
+        finally:
+            self._incoming.end(size)
 
     async def _more(self) -> bytes | None:
         """The next bytes; None at their end. A silent peer is pinged once."""
