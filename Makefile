@@ -7,7 +7,7 @@ CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
 .PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz model bench wheel \
-	clients npm-peers test-node interop distinguish image lock clean
+	clients npm-peers test-node interop distinguish image lock clean native-node
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -38,6 +38,11 @@ test-wasm: $(VENV)/installed
 wasm: $(VENV)/installed
 	$(BIN)/python local-node/build-wasm --install
 	$(BIN)/python local-node/build-wasm
+
+## The native node, from some 790 crates: half an hour on two cores the first time.
+native-node:
+	local-node/build-node --install
+	local-node/build-node
 
 ## Attack the coinflip in a simulation for SECONDS on all cores; a broken run prints how to replay it.
 sim: SECONDS ?= 60
