@@ -120,12 +120,13 @@ integrations/node/node_modules/.package-lock.json: integrations/node/package-loc
 interop: $(VENV)/installed npm-peers integrations/node/node_modules/.package-lock.json
 	$(BIN)/pytest tests/interop -q $(PYTEST_ARGS)
 
-## The chain by other people's clients: the polkadot.js API (needs Node 20 or newer).
-clients: $(VENV)/installed tests/clients/polkadot_js/node_modules/.package-lock.json
+## The chain by other people's clients: the polkadot.js API and Polkadot-API (Node 20 or newer).
+NODE_CLIENTS := $(patsubst %,tests/clients/%/node_modules/.package-lock.json,polkadot_js polkadot_api)
+clients: $(VENV)/installed $(NODE_CLIENTS)
 	$(BIN)/pytest tests/clients -q $(PYTEST_ARGS)
 
-tests/clients/polkadot_js/node_modules/.package-lock.json: tests/clients/polkadot_js/package-lock.json
-	cd tests/clients/polkadot_js && npm ci --silent
+$(NODE_CLIENTS): %/node_modules/.package-lock.json: %/package-lock.json
+	cd $* && npm ci --silent
 	@touch $@
 
 $(VENV)/installed: requirements-dev.txt pyproject.toml

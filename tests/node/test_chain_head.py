@@ -247,6 +247,12 @@ async def test_storage(wallet: Any) -> None:
         )
         assert [each["key"] for each in values] == [near, nearer]
         assert len({each["closestDescendantMerkleValue"] for each in values}) == 1
+        assert await follower.storage(head, ("value", NUMBER[2:])) == [
+            {"key": NUMBER, "value": "0x" + value.hex()}
+        ]
+        await follower.call("call", head, "Core_version", "")
+        [done] = await follower.events("operationCallDone")
+        assert done["output"].startswith("0x18" + b"datdot".hex())
         started = await follower.call("storage", head, [{"type": "value", "key": NUMBER}], "0x01")
         assert started["discardedItems"] == 0
         [done] = await follower.events("operationStorageDone")

@@ -258,7 +258,8 @@ def _body(client: Client, chain: Chain, params: Params) -> Any:
 
 
 def _call(client: Client, chain: Chain, params: Params) -> Any:
-    function, arguments = params.text(2, "the function"), params.hex(3, "the parameters")
+    function = params.text(2, "the function")
+    arguments = _bytes(params.any(3), "the parameters")
     head = _followed(client, params)
     if head is not None and not head.with_runtime:
         raise RpcError(_NO_RUNTIME, "The subscription was started with withRuntime false")
@@ -295,7 +296,7 @@ def _storage(client: Client, chain: Chain, params: Params) -> Any:
     if not isinstance(asked, list):
         raise RpcError(INVALID_PARAMS, "Invalid params: the items are no array")
     questions = [_question(each) for each in asked[:MAX_ITEMS]]
-    child_trie = params.optional_hex(3, "the child trie")
+    child_trie = None if params.any(3) is None else _bytes(params.any(3), "the child trie")
     if head is None or len(head.operations) >= MAX_OPERATIONS:
         return _LIMIT_REACHED
     head.check_pinned(block_hash)
@@ -318,7 +319,14 @@ def _question(item: Any) -> tuple[str, bytes]:
     kind = item.get("type")
     if not isinstance(kind, str) or kind not in _KINDS:
         raise RpcError(INVALID_PARAMS, "Invalid params: the type of an item is unknown")
-    return kind, from_hex(item.get("key"), "the key of an item")
+    return kind, _bytes(item.get("key"), "the key of an item")
+
+
+def _bytes(text: Any, name: str) -> bytes:
+    """Hexadecimal that may lack its 0x, as native nodes read it here: some clients send ""."""
+    if isinstance(text, str) and not text.startswith("0x"):
+        text = "0x" + text
+    return from_hex(text, name)
 
 
 def _unpin(client: Client, chain: Chain, params: Params) -> Any:
