@@ -60,7 +60,7 @@ from chain_types.report import Failure, Reason, Rewritten, decode_proof
 from chain_types.words import Call
 from datdot_node import Chain
 from datdot_node.node import Mode, Node
-from datdot_node.transport import serve_connection
+from datdot_node.transport import Incoming, serve_connection
 from offchain_worker.attestor.context import (
     challenge_attempts,
     known_expulsions,
@@ -330,7 +330,7 @@ class Script:
 
                 async def connect() -> trio.abc.Stream:
                     near, far = trio.testing.memory_stream_pair()
-                    nursery.start_soon(serve_connection, far, node)
+                    nursery.start_soon(serve_connection, far, node, Incoming())
                     return near
 
                 async with open_chain("ws://chain.invalid", open_stream=connect) as client:

@@ -28,7 +28,7 @@ from chain_types.records import Auditing, Closed, Committing, Endpoint, Flipping
 from chain_types.words import Call
 from datdot_node import Chain
 from datdot_node.node import Mode, Node
-from datdot_node.transport import serve_connection
+from datdot_node.transport import Incoming, serve_connection
 from offchain_worker.attestor.adversary import Fault as AttestorFault
 from offchain_worker.attestor.adversary import faulty_machine
 from offchain_worker.attestor.attestor import run_attestor
@@ -295,7 +295,7 @@ class World:
 
     def chain_stream(self) -> trio.abc.Stream:
         near, far = trio.testing.memory_stream_pair()
-        self.nursery.start_soon(serve_connection, far, self.node)
+        self.nursery.start_soon(serve_connection, far, self.node, Incoming())
         return near
 
     async def dial(self, host: str, port: int) -> trio.abc.Stream:
