@@ -23,6 +23,8 @@ ALL: tuple[tuple[str, str, Codec[Any]], ...] = (
     ("Providers", "MaxCapacity", _U32),
     ("Providers", "UnbondingBlocks", _BLOCKS),
     ("Hosting", "HostingBond", _BALANCE),
+    ("Hosting", "MinEscrow", _BALANCE),
+    ("Hosting", "MinAttestorReward", _BALANCE),
     ("Performance", "AbsenceFee", _BALANCE),
     ("Performance", "FraudSlash", _BALANCE),
     ("Performance", "DemandDeposit", _BALANCE),
@@ -41,6 +43,8 @@ class Constants:
     max_capacity: int
     unbonding_blocks: int
     hosting_bond: int
+    min_escrow: int
+    min_attestor_reward: int
     absence_fee: int
     fraud_slash: int
     demand_deposit: int

@@ -31,6 +31,8 @@ MIN_AUDIT_MS = 500
 MAX_PAYMENTS = 2 * MAX_ROSTER + 2
 MAX_HISTORY = 32
 MAX_HEADS = 8
+MAX_PAGE = 256
+"""Hosters that one question looks at."""
 MAX_TASKS = 2**12
 MANIFEST_BYTES = 70
 
@@ -808,6 +810,94 @@ class HistoryEntry:
 History: TypeAlias = Annotated[tuple[HistoryEntry, ...], Limit(MAX_HISTORY)]
 
 
+@dataclass(frozen=True)
+class HosterEntry:
+    """A settled challenge in the record of its hoster: outcome and two of its medians."""
+
+    challenge: ChallengeId
+    outcome: Verdict
+    latency_p50_us: U32 | None
+    throughput: U64 | None
+
+
+@dataclass(frozen=True)
+class HosterSummary:
+    """How a hoster did in its last challenges, the later ones counting more.
+
+    The weights are in docs/protocol.md (Records of hosters).
+
+    Attributes:
+        passed, failed, inconclusive: challenges that ended so, ever.
+        passed_permille: of the last 32, what part passed by weight, in thousandths.
+        latency_p50_us: of the last 32, the weighted median of their median latencies.
+        throughput: of the last 32, the weighted median of their throughputs, bytes per second.
+        latency_challenges, throughput_challenges: in how many of the last 32 it was measured.
+        updated: block of the last settlement.
+    """
+
+    passed: U64
+    failed: U64
+    inconclusive: U64
+    passed_permille: U16
+    latency_p50_us: U32 | None
+    throughput: U64 | None
+    latency_challenges: U32
+    throughput_challenges: U32
+    updated: BlockNumber
+
+
+@dataclass(frozen=True)
+class HosterRecord:
+    """What is kept of a hoster's performance: the last challenges, oldest first."""
+
+    summary: HosterSummary
+    recent: Annotated[tuple[HosterEntry, ...], Limit(MAX_HISTORY)]
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A place in the ranking of hosters, by latency (µs, big-endian), then by account."""
+
+    latency_p50_us: Annotated[bytes, FixedBytes(4)]
+    hoster: AccountId
+
+
+@dataclass(frozen=True)
+class FoundHoster:
+    """A hoster that meets an SLA."""
+
+    hoster: AccountId
+    summary: HosterSummary
+
+
+@dataclass(frozen=True)
+class HosterPage:
+    """Some of the hosters that meet an SLA, the fastest first.
+
+    Attributes:
+        hosters: maybe none, though there are more.
+        next: where to go on; None: there are no more.
+    """
+
+    hosters: Annotated[tuple[FoundHoster, ...], Limit(MAX_PAGE)]
+    next: Rank | None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A hosting that waits for its next challenge.
+
+    Attributes:
+        sponsor: who pays for it.
+        turn: of the sponsors, in which it is drawn.
+        since: block of the last event that made it ready.
+    """
+
+    sponsor: AccountId
+    turn: U64
+    since: BlockNumber
+
+
 class PaymentKind(enum.IntEnum):
     """For what somebody is paid."""
 
@@ -883,6 +973,85 @@ class OpenChallenge:
     index: U8 | None
     stage: Stage
     reported: bool
+
+
+@dataclass(frozen=True)
+class UntilTimestamp:
+    """Until the first block with this timestamp or a later one."""
+
+    timestamp_ms: U64
+
+
+@dataclass(frozen=True)
+class UntilBoth:
+    """Until the first block that has both this timestamp and this number, or later ones."""
+
+    timestamp_ms: U64
+    block: BlockNumber
+
+
+@dataclass(frozen=True)
+class UntilDeadline:
+    """Until a deadline has passed."""
+
+    deadline: Deadline
+
+
+UNTIL: Variants[UntilTimestamp | UntilBoth | UntilDeadline] = variants(
+    Timestamp=UntilTimestamp, Both=UntilBoth, Deadline=UntilDeadline
+)
+
+
+@dataclass(frozen=True)
+class ToFlip:
+    """Task of an attestor: flip the coin with the others, and see it anchored."""
+
+
+@dataclass(frozen=True)
+class ToCommit:
+    """Task of an attestor: commit to the fallback."""
+
+
+@dataclass(frozen=True)
+class ToAudit:
+    """Task of an attestor: audit at its moment."""
+
+
+@dataclass(frozen=True)
+class ToReport:
+    """Task of an attestor: report."""
+
+
+@dataclass(frozen=True)
+class ToServe:
+    """Task of the hoster: serve the feed."""
+
+
+@dataclass(frozen=True)
+class ToAnswer:
+    """Task of the hoster: answer an attestor's demand for a chunk."""
+
+    attestor: AccountId
+    chunk: U64
+
+
+TASK: Variants[ToFlip | ToCommit | ToAudit | ToReport | ToServe | ToAnswer] = variants(
+    Flip=ToFlip,
+    Commit=ToCommit,
+    Audit=ToAudit,
+    Report=ToReport,
+    Serve=ToServe,
+    Answer=ToAnswer,
+)
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What an account has to do next for a challenge, and until when, as the runtime tells it."""
+
+    challenge: ChallengeId
+    task: Annotated[ToFlip | ToCommit | ToAudit | ToReport | ToServe | ToAnswer, TASK]
+    until: Annotated[UntilTimestamp | UntilBoth | UntilDeadline, UNTIL]
 
 
 @dataclass(frozen=True)

@@ -82,10 +82,15 @@ SETTLEMENTS: Map[records.Settlement | None] = Map(
     "Performance", "Settlements", ((_TWOX, _ID),), struct(records.Settlement)
 )
 RUNNING: Map[int | None] = Map("Performance", "Running", ((_TWOX, _HOSTING),), _ID)
-WAITING: Map[int | None] = Map("Performance", "Waiting", ((_TWOX, _HOSTING),), _U32)
+WAITING: Map[records.Wait | None] = Map(
+    "Performance", "Waiting", ((_TWOX, _HOSTING),), struct(records.Wait)
+)
 ROOMS: Item[int] = Item("Performance", "Rooms", _U64)
 HISTORY: Map[tuple[records.HistoryEntry, ...]] = Map(
     "Performance", "History", ((_TWOX, _HOSTING),), codec_of(records.History), optional=False
+)
+HOSTER_RECORDS: Map[records.HosterRecord | None] = Map(
+    "Performance", "HosterRecords", ((_BLAKE2, _ACCOUNT),), struct(records.HosterRecord)
 )
 VERIFIED_HEADS: Map[tuple[records.FeedHead, ...]] = Map(
     "Performance",

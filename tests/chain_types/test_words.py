@@ -15,9 +15,26 @@ from chain_types.check import check_runtime, check_words
 from chain_types.errors import WrongRuntimeError
 from chain_types.events import EVENTS
 from chain_types.metadata import Hasher, Metadata
-from chain_types.records import Endpoint, OpenChallenge
+from chain_types.records import (
+    Deadline,
+    Duty,
+    Endpoint,
+    HosterPage,
+    OpenChallenge,
+    Rank,
+    ToAnswer,
+    ToAudit,
+    ToCommit,
+    ToFlip,
+    ToReport,
+    ToServe,
+    UntilBoth,
+    UntilDeadline,
+    UntilTimestamp,
+)
 from chain_types.report import BadReveal, Equivocation, encode_proof
 from chain_types.runtime import Runtime, RuntimeVersion
+from chain_types.scale import struct
 from chain_types.storage_keys import Item, Map
 from chain_types.words import Call, Event
 
@@ -34,6 +51,9 @@ UNREAD_ENTRIES = {
     ("Performance", "Started"),
     ("Performance", "CommitEnds"),
     ("Performance", "Queue"),
+    ("Performance", "Turn"),
+    ("Performance", "Turns"),
+    ("Performance", "Ranking"),
     ("Performance", "Agenda"),
     ("Performance", "ReceiptsToForget"),
 }
@@ -194,6 +214,28 @@ def test_open_challenges_have_the_shape_of_the_runtime_api() -> None:
     """Runtime APIs are not in metadata of this version: the pallet's type is copied here."""
     names = [field.name for field in dataclasses.fields(OpenChallenge)]
     assert names == ["id", "index", "stage", "reported"]
+
+
+def test_duties_and_pages_have_the_shape_of_the_runtime_api() -> None:
+    """As above; what a page has of a hoster is in storage too, and compared there."""
+    account = bytes(range(32))
+    duties = {
+        Duty(7, ToFlip(), UntilTimestamp(258)): "070000000000000000000201000000000000",
+        Duty(7, ToCommit(), UntilBoth(1, 2)): ("07000000000000000101010000000000000002000000"),
+        Duty(7, ToAudit(), UntilTimestamp(0)): "070000000000000002000000000000000000",
+        Duty(7, ToReport(), UntilDeadline(Deadline(3, 4))): (
+            "07000000000000000302030000000000000004000000"
+        ),
+        Duty(7, ToServe(), UntilTimestamp(0)): "070000000000000004000000000000000000",
+        Duty(7, ToAnswer(account, 9), UntilTimestamp(0)): (
+            "070000000000000005" + account.hex() + "0900000000000000000000000000000000"
+        ),
+    }
+    for duty, data in duties.items():
+        assert struct(Duty).encode(duty).hex() == data
+        assert struct(Duty).decode(bytes.fromhex(data)) == duty
+    page = HosterPage((), Rank(b"\0\0\x01\x02", account))
+    assert struct(HosterPage).encode(page).hex() == "000100000102" + account.hex()
 
 
 def test_every_type_of_the_runtime_can_be_described(runtime: Runtime, metadata: Metadata) -> None:

@@ -34,7 +34,8 @@ use frame::{
     },
     runtime::{apis, prelude::*},
 };
-use pallet_performance::{ChallengeId, OpenChallenge};
+use pallet_hosting::Sla;
+use pallet_performance::{ChallengeId, Duty, HosterPage, HosterSummary, OpenChallenge, Rank};
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
 
 impl_runtime_apis! {
@@ -215,6 +216,22 @@ impl_runtime_apis! {
 
         fn is_closable(id: ChallengeId) -> bool {
             Performance::is_closable(id)
+        }
+
+        fn duties(account: AccountId) -> Vec<Duty<AccountId>> {
+            Performance::duties(&account)
+        }
+
+        fn hoster_summary(hoster: AccountId) -> Option<HosterSummary> {
+            Performance::hoster_summary(&hoster)
+        }
+
+        fn find_hosters(
+            sla: Sla,
+            after: Option<Rank<AccountId>>,
+            limit: u32,
+        ) -> HosterPage<AccountId> {
+            Performance::find_hosters(&sla, after, limit)
         }
     }
 

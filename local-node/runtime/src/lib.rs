@@ -83,7 +83,7 @@ pub const VERSION: RuntimeVersion = RuntimeVersion {
     spec_name: alloc::borrow::Cow::Borrowed("datdot"),
     impl_name: alloc::borrow::Cow::Borrowed("datdot-runtime"),
     authoring_version: 1,
-    spec_version: 3,
+    spec_version: 4,
     impl_version: 1,
     apis: apis::RUNTIME_API_VERSIONS,
     transaction_version: 2,
@@ -150,6 +150,12 @@ parameter_types! {
     pub FeeMultiplier: Multiplier = Multiplier::from_u32(1);
 }
 
+/// What an upgrade changes in storage, in this order; a migration that was made before does nothing.
+pub type Migrations = (
+    pallet_hosting::migrations::ToV1<Runtime>,
+    pallet_performance::migrations::ToV1<Runtime>,
+);
+
 /// The length of a slot: the block time of the timing, which genesis fixes for ever.
 pub struct SlotDuration;
 impl Get<u64> for SlotDuration {
@@ -173,6 +179,7 @@ impl frame_system::Config for Runtime {
     type BlockHashCount = ConstU32<4096>;
     type BlockWeights = BlockWeights;
     type DbWeight = ParityDbWeight;
+    type SingleBlockMigrations = Migrations;
     type SS58Prefix = ConstU16<42>;
     type Version = Version;
 }
@@ -257,6 +264,8 @@ impl pallet_hosting::Config for Runtime {
     type Hosters = Providers;
     type ProviderKeys = Providers;
     type HostingBond = ConstU128<{ 100 * UNIT }>;
+    type MinEscrow = ConstU128<UNIT>;
+    type MinAttestorReward = ConstU128<{ 10 * MILLI_UNIT }>;
     type MaxStreak = ConstU32<3>;
     type OnHosting = Performance;
     type WeightInfo = ();

@@ -146,6 +146,7 @@ fn what_must_hold_holds_at_genesis() {
     chain(&[preset("development")]).execute_with(|| {
         Providers::do_try_state().unwrap();
         Hosting::do_try_state().unwrap();
+        Performance::do_try_state().unwrap();
     });
 }
 
@@ -203,4 +204,41 @@ fn a_fraud_costs_the_whole_bond() {
         <Slash as Get<Balance>>::get(),
         <Bond as Get<Balance>>::get()
     );
+}
+
+#[test]
+fn a_demand_pays_for_the_largest_answer() {
+    use alloc::boxed::Box;
+    use datdot_primitives::{answer::Answer, tree::Node};
+    use frame::deps::{
+        codec::Encode, frame_support::dispatch::GetDispatchInfo, frame_support::BoundedVec,
+    };
+    let node = Node {
+        hash: [0; 32],
+        size: 0,
+    };
+    let answer = Answer::Chunk {
+        bytes: BoundedVec::truncate_from(alloc::vec![0; 1 << 20]),
+        length: 0,
+        head_signature: [0; 64],
+        sizes: BoundedVec::truncate_from(alloc::vec![0; 1 << 20]),
+        nodes: BoundedVec::truncate_from(alloc::vec![node; 1 << 20]),
+    };
+    let call = RuntimeCall::Performance(pallet_performance::Call::answer_demand {
+        id: u64::MAX,
+        attestor: Sr25519Keyring::Alice.to_account_id(),
+        answer: Box::new(answer),
+    });
+    type Fee = <Runtime as pallet_performance::Config>::DemandFee;
+    type Deposit = <Runtime as pallet_performance::Config>::DemandDeposit;
+    chain(&[]).execute_with(|| {
+        // Address, signature and extensions have less than 200 bytes.
+        let length = call.encoded_size() as u32 + 200;
+        let fee = TransactionPayment::compute_fee(length, &call.get_dispatch_info(), 0);
+        assert!(
+            length > 290_000 && fee < <Fee as Get<Balance>>::get(),
+            "{fee}"
+        );
+    });
+    assert!(<Deposit as Get<Balance>>::get() >= <Fee as Get<Balance>>::get());
 }

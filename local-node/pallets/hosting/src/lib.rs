@@ -17,6 +17,7 @@
 extern crate alloc;
 
 mod impls;
+pub mod migrations;
 pub mod traits;
 pub mod types;
 pub mod weights;
@@ -32,7 +33,7 @@ pub use types::{Hosting, HostingId, HostingInfo, Manifest, Sla, Terms, Vouched, 
 pub use weights::WeightInfo;
 
 use datdot_primitives::{
-    head::{Feed, FeedError},
+    head::{Feed, FeedError, FeedKind},
     Hash,
 };
 use frame::{
@@ -79,6 +80,14 @@ pub mod pallet {
         #[pallet::constant]
         type HostingBond: Get<BalanceOf<Self>>;
 
+        /// What an offer holds at least, so that offers which nobody pays for do not fill the chain.
+        #[pallet::constant]
+        type MinEscrow: Get<BalanceOf<Self>>;
+
+        /// What an attestor gets for a report at least: it is drawn whether it wants to or not.
+        #[pallet::constant]
+        type MinAttestorReward: Get<BalanceOf<Self>>;
+
         /// So many failed challenges, with none that passed between them, end a hosting: at least
         /// one.
         #[pallet::constant]
@@ -91,7 +100,12 @@ pub mod pallet {
         type WeightInfo: WeightInfo;
     }
 
+    /// The layout of what is stored; [`crate::migrations`] leads to it from older ones.
+    pub(crate) const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
+    /// The pallet itself.
     #[pallet::pallet]
+    #[pallet::storage_version(STORAGE_VERSION)]
     pub struct Pallet<T>(_);
 
     /// Why money is held for hostings.
@@ -225,6 +239,8 @@ pub mod pallet {
         NotAHoster,
         /// The terms have an SLA without a bound, or with one of 0, which nobody could keep or break.
         InvalidSla,
+        /// The attestors' reward is below `MinAttestorReward`.
+        RewardTooSmall,
         /// No such hosting, or it ended.
         UnknownHosting,
         /// The hosting is another hoster's.
@@ -243,7 +259,7 @@ pub mod pallet {
         NoProgress,
         /// A challenge of the hosting runs.
         Challenged,
-        /// The escrow holds less.
+        /// The escrow holds less, or less than `MinEscrow`.
         EscrowTooSmall,
     }
 
@@ -261,7 +277,8 @@ pub mod pallet {
 
     #[pallet::call]
     impl<T: Config> Pallet<T> {
-        /// Make a feed known. Without a manifest, its key is its own signer's (compat).
+        /// Make a feed known. Without a manifest, its key is its own signer's (compat); a manifest
+        /// takes the place of that.
         #[pallet::call_index(0)]
         #[pallet::weight(T::WeightInfo::publish_feed())]
         pub fn publish_feed(
@@ -270,7 +287,13 @@ pub mod pallet {
             manifest: Option<Manifest>,
         ) -> DispatchResult {
             ensure_signed(origin)?;
-            ensure!(!Feeds::<T>::contains_key(key), Error::<T>::AlreadyPublished);
+            // Anybody may have published the hash of a manifest as if it were a signer's key, when it
+            // happens to be one; the manifest proves that it is not.
+            let is_proof = |feed: Feed| feed.kind == FeedKind::Compat && manifest.is_some();
+            ensure!(
+                Feeds::<T>::get(key).is_none_or(is_proof),
+                Error::<T>::AlreadyPublished
+            );
             let feed = Feed::new(key, manifest.as_ref().map(|bytes| bytes.as_slice())).map_err(
                 |error| match error {
                     FeedError::UnsupportedManifest => Error::<T>::UnsupportedManifest,
@@ -311,6 +334,11 @@ pub mod pallet {
                 terms.sla.is_none_or(|sla| sla.is_valid()),
                 Error::<T>::InvalidSla
             );
+            ensure!(
+                terms.attestor_reward >= T::MinAttestorReward::get(),
+                Error::<T>::RewardTooSmall
+            );
+            ensure!(escrow >= T::MinEscrow::get(), Error::<T>::EscrowTooSmall);
             T::Currency::hold(&HoldReason::Escrow.into(), &sponsor, escrow)?;
             let id = NextHostingId::<T>::mutate(|next| {
                 let id = *next;
@@ -451,7 +479,7 @@ pub mod pallet {
             })?;
             Self::deposit_event(Event::ToppedUp { id, by, amount });
             if accepted {
-                T::OnHosting::on_ready(id);
+                T::OnHosting::on_funded(id);
             }
             Ok(())
         }

@@ -16,6 +16,8 @@ type Block = MockBlockU32<Test>;
 
 pub const ENDOWMENT: Balance = 100_000;
 pub const HOSTING_BOND: Balance = 500;
+pub const MIN_ESCROW: Balance = 30;
+pub const MIN_REWARD: Balance = 5;
 pub const MIN_AGE: u32 = 1;
 
 pub const SPONSOR: AccountId = AccountId::new([1; 32]);
@@ -78,6 +80,7 @@ impl pallet_providers::Config for Test {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Heard {
     Ready(HostingId),
+    Funded(HostingId),
     Closed(HostingId),
 }
 
@@ -89,6 +92,10 @@ pub struct Listener;
 impl OnHosting for Listener {
     fn on_ready(id: HostingId) {
         Heards::mutate(|heard| heard.push(Heard::Ready(id)));
+    }
+
+    fn on_funded(id: HostingId) {
+        Heards::mutate(|heard| heard.push(Heard::Funded(id)));
     }
 
     fn on_closed(id: HostingId) {
@@ -107,6 +114,8 @@ impl Config for Test {
     type Hosters = Providers;
     type ProviderKeys = Providers;
     type HostingBond = ConstU128<HOSTING_BOND>;
+    type MinEscrow = ConstU128<MIN_ESCROW>;
+    type MinAttestorReward = ConstU128<MIN_REWARD>;
     type MaxStreak = ConstU32<3>;
     type OnHosting = Listener;
     type WeightInfo = ();

@@ -66,6 +66,27 @@ fn a_manifest_names_the_signer_and_hashes_to_the_key() {
 }
 
 #[test]
+fn nobody_can_keep_a_feed_from_its_author_by_publishing_its_key_as_a_signer_s() {
+    use datdot_primitives::{head, keys};
+    on_chain(|| {
+        // The hash of a manifest is a good key now and then.
+        let signer = public(60);
+        let (key, manifest) = (0..)
+            .map(|namespace| head::single_signer_manifest(&[namespace; 32], &signer))
+            .map(|manifest| (head::manifest_key(&manifest), manifest))
+            .find(|(key, _)| keys::check_public_key(key).is_ok())
+            .unwrap();
+        let publish = |manifest| Hosting::publish_feed(signed(STRANGER), key, manifest);
+        assert_ok!(publish(None));
+        assert_ok!(publish(Some(manifest)));
+        assert_eq!(Feeds::<Test>::get(key).unwrap().signer, signer);
+        for again in [None, Some(manifest)] {
+            assert_noop!(publish(again), PalletError::AlreadyPublished);
+        }
+    });
+}
+
+#[test]
 fn a_signer_must_be_a_good_key_that_is_no_provider_s() {
     on_chain(|| {
         let publish = |signer| {
@@ -140,6 +161,24 @@ fn bad_offers_are_refused() {
                 PalletError::InvalidSla
             );
         }
+        // Attestors are drawn for it, and everybody keeps it.
+        let poor = Terms {
+            attestor_reward: MIN_REWARD - 1,
+            ..terms()
+        };
+        assert_noop!(
+            offer(feed(), HOSTER, MIN_ESCROW, poor),
+            PalletError::RewardTooSmall
+        );
+        assert_noop!(
+            offer(feed(), HOSTER, MIN_ESCROW - 1, terms()),
+            PalletError::EscrowTooSmall
+        );
+        let least = Terms {
+            attestor_reward: MIN_REWARD,
+            ..terms()
+        };
+        assert_ok!(offer(feed(), HOSTER, MIN_ESCROW, least));
     });
 }
 
@@ -255,7 +294,7 @@ fn anybody_tops_up() {
         assert_ok!(Hosting::accept_hosting(signed(HOSTER), id, 0, 10));
         heard();
         assert_ok!(top_up(SPONSOR, id, 3));
-        assert_eq!(heard(), [Heard::Ready(id)]);
+        assert_eq!(heard(), [Heard::Funded(id)]);
         assert_eq!(escrow_of_sponsor(), 5_010);
         assert_eq!(Balances::free_balance(&STRANGER), ENDOWMENT - 7);
         assert_eq!(hosting(id).escrow, 5_010);
@@ -489,7 +528,7 @@ fn an_offer_may_have_an_sla() {
                 signed(SPONSOR),
                 feed(),
                 HOSTER,
-                1,
+                MIN_ESCROW,
                 terms
             ));
             assert_eq!(hosting(id).terms.sla, sla);
@@ -614,5 +653,48 @@ fn a_rewritten_feed_rests_until_the_hoster_follows() {
         // It has followed already.
         Hosting::rest(id, 5);
         assert_eq!(hosting(id).resting, None);
+    });
+}
+
+#[test]
+fn a_hosting_of_spec_version_2_is_translated() {
+    use codec::Encode;
+    use frame::deps::{
+        frame_support::{
+            storage::unhashed,
+            traits::{GetStorageVersion, OnRuntimeUpgrade, StorageVersion},
+        },
+        frame_system::{LastRuntimeUpgrade, LastRuntimeUpgradeInfo},
+    };
+    on_chain(|| {
+        let id = accepted();
+        let offer = open();
+        let before: Vec<_> = HostingsById::<Test>::iter().collect();
+        for (id, hosting) in &before {
+            // Streak and rest, which came later, are the last five bytes: 0, and none.
+            let mut bytes = hosting.encode();
+            assert_eq!(bytes.split_off(bytes.len() - 5), [0; 5]);
+            unhashed::put_raw(&HostingsById::<Test>::hashed_key_for(id), &bytes);
+        }
+        let upgrade_from = |spec_version: u32| {
+            LastRuntimeUpgrade::<Test>::put(LastRuntimeUpgradeInfo {
+                spec_version: spec_version.into(),
+                spec_name: "datdot".into(),
+            });
+            crate::migrations::ToV1::<Test>::on_runtime_upgrade();
+        };
+        StorageVersion::new(0).put::<Hosting>();
+        assert_eq!(HostingsById::<Test>::get(id), None);
+        upgrade_from(2);
+        assert_eq!(HostingsById::<Test>::iter().collect::<Vec<_>>(), before);
+        assert_eq!(Hosting::on_chain_storage_version(), 1);
+        assert!(HostingsById::<Test>::contains_key(offer));
+        Hosting::do_try_state().unwrap();
+        // Once only; and records of spec_version 3 are as they are now.
+        upgrade_from(2);
+        StorageVersion::new(0).put::<Hosting>();
+        upgrade_from(3);
+        assert_eq!(HostingsById::<Test>::iter().collect::<Vec<_>>(), before);
+        assert_eq!(Hosting::on_chain_storage_version(), 1);
     });
 }

@@ -61,9 +61,13 @@ pub enum Ended {
 
 /// What the pallet that runs challenges wants to hear.
 pub trait OnHosting {
-    /// The hosting was accepted, vouched for anew or topped up: what its next challenge depends on
-    /// changed in this block. It may be one whose challenge runs.
+    /// The hosting was accepted or vouched for anew: what its next challenge depends on changed in
+    /// this block. It may be one whose challenge runs.
     fn on_ready(id: HostingId);
+
+    /// The accepted hosting was topped up, by anybody: it may have become ready by it. It may be one
+    /// that was ready before, or whose challenge runs.
+    fn on_funded(id: HostingId);
 
     /// The hosting ended; it runs no challenge.
     fn on_closed(id: HostingId);
@@ -71,5 +75,6 @@ pub trait OnHosting {
 
 impl OnHosting for () {
     fn on_ready(_: HostingId) {}
+    fn on_funded(_: HostingId) {}
     fn on_closed(_: HostingId) {}
 }

@@ -94,7 +94,7 @@ impl<T: Config> Pallet<T> {
 
     /// Whether this block is C or a later one. Neither numbers nor timestamps go back, so it is
     /// exact whatever `on_poll` got to.
-    fn commits_have_ended(
+    pub(crate) fn commits_have_ended(
         challenge: &Challenge<T::AccountId>,
         since: BlockNumber,
         opened_ms: u64,

@@ -67,11 +67,13 @@ mod fallback;
 mod flip;
 mod fraud;
 pub mod medians;
+pub mod migrations;
 mod queue;
 pub mod randomness;
 mod report;
 mod settlement;
 mod start;
+pub mod summary;
 pub mod timing;
 mod try_state;
 pub mod types;
@@ -121,8 +123,12 @@ pub mod pallet {
     use pallet_hosting::{HostingId, Hostings};
     use pallet_providers::{AttestorPool, HosterRegistry};
 
+    /// The layout of what is stored; [`crate::migrations`] leads to it from older ones.
+    pub(crate) const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
     /// The pallet itself.
     #[pallet::pallet]
+    #[pallet::storage_version(STORAGE_VERSION)]
     pub struct Pallet<T>(_);
 
     /// What the pallet needs of the runtime.
@@ -280,15 +286,22 @@ pub mod pallet {
     #[pallet::storage]
     pub type Running<T> = StorageMap<_, Twox64Concat, HostingId, ChallengeId>;
 
-    /// The hostings that wait for a challenge, with the block of the last event that made them
-    /// ready.
+    /// The hostings that wait for a challenge.
     #[pallet::storage]
-    pub type Waiting<T> = StorageMap<_, Twox64Concat, HostingId, BlockNumber>;
+    pub type Waiting<T: Config> = StorageMap<_, Twox64Concat, HostingId, Wait<T::AccountId>>;
 
-    /// The hostings that wait, in the order in which they are drawn: by the block of that event,
-    /// then by id.
+    /// The hostings that wait, in the order in which they are drawn: by turn, then by block, then by
+    /// id.
     #[pallet::storage]
-    pub type Queue<T> = StorageMap<_, Identity, Place, ()>;
+    pub type Queue<T> = StorageMap<_, Identity, QueuePlace, ()>;
+
+    /// The turn in which the last challenge started: each sponsor has at most one in a turn.
+    #[pallet::storage]
+    pub type Turn<T> = StorageValue<_, u64, ValueQuery>;
+
+    /// The turns of the sponsors whose hostings wait.
+    #[pallet::storage]
+    pub type Turns<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, SponsorTurns>;
 
     /// What is due when: challenges by a clock.
     #[pallet::storage]
@@ -308,6 +321,14 @@ pub mod pallet {
         BoundedVec<HistoryEntry, ConstU32<MAX_HISTORY>>,
         ValueQuery,
     >;
+
+    /// How each hoster did in its challenges, from its first settlement on.
+    #[pallet::storage]
+    pub type HosterRecords<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, HosterRecord>;
+
+    /// The hosters that have a record, the fastest first, those whose latency nobody measured last.
+    #[pallet::storage]
+    pub type Ranking<T: Config> = StorageMap<_, Identity, Rank<T::AccountId>, ()>;
 
     /// The last heads of each hosting's feed whose signature was verified, oldest first.
     #[pallet::storage]

@@ -128,6 +128,8 @@ impl pallet_hosting::Config for Test {
     type Hosters = Providers;
     type ProviderKeys = Providers;
     type HostingBond = ConstU128<1_000>;
+    type MinEscrow = ConstU128<100>;
+    type MinAttestorReward = ConstU128<10>;
     type MaxStreak = ConstU32<3>;
     type OnHosting = Performance;
     type WeightInfo = ();
@@ -308,10 +310,11 @@ pub fn next_block() {
     next_block_at(Timestamp::get() + crate::CurrentTiming::<Test>::get().block_ms);
 }
 
-/// Ends this block and begins the next, with this timestamp.
+/// Ends this block, checks the invariants of all pallets, and begins the next with this timestamp.
 pub fn next_block_at(now: u64) {
     let number = System::block_number();
     AllPalletsWithSystem::on_finalize(number);
+    check_invariants();
     begin_block(number + 1, now);
 }
 
@@ -374,12 +377,16 @@ pub fn register_attestor(number: u8, capacity: u32) {
 }
 
 pub fn register_hoster() {
-    let key = noise_key();
+    register_hoster_as(HOSTER, &noise_key());
+}
+
+/// Registers another hoster.
+pub fn register_hoster_as(number: u8, key: &SigningKey) {
     assert_ok!(Providers::register_hoster(
-        origin(HOSTER),
-        public(&key),
-        endpoint(HOSTER),
-        proof(&key, datdot_primitives::registration::Role::Hoster, HOSTER),
+        origin(number),
+        public(key),
+        endpoint(number),
+        proof(key, datdot_primitives::registration::Role::Hoster, number),
     ));
 }
 
@@ -397,10 +404,15 @@ pub const COST: Balance = HOSTER_REWARD + 5 * ATTESTOR_REWARD;
 
 /// Opens and accepts a hosting with this escrow.
 pub fn open_hosting(escrow: Balance) -> HostingId {
+    open_hosting_for(SPONSOR, escrow)
+}
+
+/// The same, paid for by this account.
+pub fn open_hosting_for(sponsor: u8, escrow: Balance) -> HostingId {
     let feed = feed();
     let id = pallet_hosting::NextHostingId::<Test>::get();
     assert_ok!(Hosting::open_hosting(
-        origin(SPONSOR),
+        origin(sponsor),
         feed.key,
         account(HOSTER),
         escrow,
@@ -408,6 +420,11 @@ pub fn open_hosting(escrow: Balance) -> HostingId {
     ));
     assert_ok!(Hosting::accept_hosting(origin(HOSTER), id, 0, VOUCHED));
     id
+}
+
+/// Since which block a hosting waits for a challenge; `None`: it does not.
+pub fn waits_since(hosting: HostingId) -> Option<BlockNumber> {
+    crate::Waiting::<Test>::get(hosting).map(|wait| wait.since)
 }
 
 /// Registers the hoster and the attestors 1 … `attestors`, and publishes the feed.

@@ -10,10 +10,12 @@ use pallet_hosting::{HostingId, Hostings, OnHosting};
 use pallet_providers::AttestorPool;
 
 use crate::{
-    types::{BlockNumber, Challenge, ChallengeId, Clock, Place, Stage},
+    types::{
+        BlockNumber, Challenge, ChallengeId, Clock, Place, QueuePlace, SponsorTurns, Stage, Wait,
+    },
     Agenda, Challenges, CommitEnds, Config, CurrentTiming, Demands, Event, Expulsions, Fallbacks,
     Flips, Frauds, History, Pallet, Queue, Reports, Rooms, Running, Settlements, StartHashes,
-    Started, Tallies, VerifiedHeads, Waiting, WeightInfo,
+    Started, Tallies, Turn, Turns, VerifiedHeads, Waiting, WeightInfo,
 };
 
 /// A block counts as one with room when less than this part of it was used.
@@ -24,6 +26,10 @@ const CLOSING_DELAY: u32 = 10;
 
 /// At most so many times `grace_blocks` blocks are waited for, with room or not.
 pub(crate) const PATIENCE: u32 = 4;
+
+/// So many turns are passed over in a block. Randomness is renewed within 10 blocks, in each of which
+/// those that are made ready anew get one and the same turn.
+const MAX_PASSES: u32 = 16;
 
 /// So many frauds of a challenge are removed at once.
 const MAX_PRUNED_FRAUDS: usize = 64;
@@ -39,19 +45,52 @@ impl<T: Config> Pallet<T> {
         T::Time::now()
     }
 
-    /// Puts a hosting at the end of the queue, as something that its next challenge depends on
-    /// happened in this block. One with an open challenge is queued when that closes; one that is
-    /// not ready, as its escrow does not cover a challenge or it rests, leaves the queue until it is
-    /// topped up or vouched for.
+    /// Puts a hosting into the queue, as something that its next challenge depends on happened in
+    /// this block. One that waits already keeps its turn, or gets the next one if that is over, but
+    /// waits for randomness that could be known only after this block. One with an open challenge is
+    /// queued when that closes; one that is not ready, as its escrow does not cover a challenge or it
+    /// rests, leaves the queue until it is topped up or vouched for.
     pub fn enqueue(hosting: HostingId) {
-        Self::dequeue(hosting);
+        let waited = Self::dequeue(hosting);
         let attestors = CurrentTiming::<T>::get().attestors;
         if Running::<T>::contains_key(hosting) || !T::Hostings::is_ready(hosting, attestors) {
             return;
         }
-        let block = Self::block();
-        Waiting::<T>::insert(hosting, block);
-        Queue::<T>::insert(Place::new(block.into(), hosting), ());
+        if let Some(info) = T::Hostings::get(hosting) {
+            let turn = waited.map(|wait| wait.turn);
+            Self::wait(hosting, info.sponsor, Self::block(), turn);
+        }
+    }
+
+    /// Enters a hosting for this turn, or, without one, for the next that its sponsor has not had:
+    /// the one after the turn that is drawn now, or the one after the last that another hosting of
+    /// the sponsor waits for. So a hosting that becomes ready waits for at most two challenges of
+    /// each other sponsor, however many hostings that has, besides those that were passed over.
+    pub(crate) fn wait(
+        hosting: HostingId,
+        sponsor: T::AccountId,
+        since: BlockNumber,
+        turn: Option<u64>,
+    ) {
+        let next = Turn::<T>::get().saturating_add(1);
+        let turn = Turns::<T>::mutate(&sponsor, |turns| {
+            let (last, waiting) = turns.map_or((0, 0), |turns| (turns.last, turns.waiting));
+            let turn = turn.unwrap_or(last.saturating_add(1)).max(next);
+            *turns = Some(SponsorTurns {
+                last: last.max(turn),
+                waiting: waiting.saturating_add(1),
+            });
+            turn
+        });
+        Queue::<T>::insert(QueuePlace::new(turn, since, hosting), ());
+        Waiting::<T>::insert(
+            hosting,
+            Wait {
+                sponsor,
+                turn,
+                since,
+            },
+        );
     }
 
     /// Removes all that is kept of a hosting that ended.
@@ -61,15 +100,22 @@ impl<T: Config> Pallet<T> {
         VerifiedHeads::<T>::remove(hosting);
     }
 
-    /// Takes a hosting out of the queue, if it is there.
-    pub(crate) fn dequeue(hosting: HostingId) {
-        if let Some(since) = Waiting::<T>::take(hosting) {
-            Queue::<T>::remove(Place::new(since.into(), hosting));
-        }
+    /// Takes a hosting out of the queue, if it is there; how it waited.
+    pub(crate) fn dequeue(hosting: HostingId) -> Option<Wait<T::AccountId>> {
+        let wait = Waiting::<T>::take(hosting)?;
+        Queue::<T>::remove(QueuePlace::new(wait.turn, wait.since, hosting));
+        Turns::<T>::mutate_exists(&wait.sponsor, |turns| {
+            *turns = turns.and_then(|turns| {
+                let waiting = turns.waiting.saturating_sub(1);
+                (waiting > 0).then_some(SponsorTurns { waiting, ..turns })
+            });
+        });
+        Some(wait)
     }
 
-    /// Starts challenges, those first that wait longest, as far as the randomness could not be
-    /// known when the last event that made them ready happened.
+    /// Starts challenges in the order of the queue, as far as the randomness could not be known when
+    /// the last event that made them ready happened. A turn in which none is that far is passed
+    /// over, so that nobody holds the others up by making its hosting ready again and again.
     pub(crate) fn start_waiting(meter: &mut WeightMeter) {
         if meter.try_consume(T::WeightInfo::look()).is_err()
             || Queue::<T>::iter_keys().next().is_none()
@@ -81,17 +127,34 @@ impl<T: Config> Pallet<T> {
             return;
         }
         let since: BlockNumber = since.saturated_into();
-        for _ in 0..T::MaxStarts::get() {
-            let Some(first) = Queue::<T>::iter_keys().next() else {
+        let mut left = T::MaxStarts::get();
+        let mut passes = MAX_PASSES;
+        let mut passed: Option<QueuePlace> = None;
+        while left > 0 && Self::pool_suffices() {
+            if meter.try_consume(T::WeightInfo::look()).is_err() {
+                return;
+            }
+            let next = match &passed {
+                None => Queue::<T>::iter_keys().next(),
+                Some(place) => Queue::<T>::iter_keys_from(Queue::<T>::hashed_key_for(place)).next(),
+            };
+            let Some(place) = next else {
                 return;
             };
-            if first.order() >= since.into() || !Self::pool_suffices() {
-                return;
+            // Within a turn the earliest comes first: if that is too late, all of them are.
+            if place.since() >= since {
+                let Some(fewer) = passes.checked_sub(1) else {
+                    return;
+                };
+                passes = fewer;
+                passed = Some(place.end_of_turn());
+                continue;
             }
             if meter.try_consume(T::WeightInfo::start()).is_err() {
                 return;
             }
-            Self::start_first(first.id(), randomness);
+            left = left.saturating_sub(1);
+            Self::start_next(&place, randomness);
         }
     }
 
@@ -102,11 +165,13 @@ impl<T: Config> Pallet<T> {
         u64::from(T::Attestors::eligible_count()) >= needed
     }
 
-    /// Starts the challenge of the first hosting in the queue, if it can be.
-    fn start_first(hosting: HostingId, randomness: Hash) {
+    /// Starts the challenge of a hosting in the queue, if it can be.
+    fn start_next(place: &QueuePlace, randomness: Hash) {
+        let hosting = place.hosting();
         Self::dequeue(hosting);
         match Self::start(hosting, randomness) {
-            Ok(()) => {}
+            // What was passed over may be drawn after a later turn.
+            Ok(()) => Turn::<T>::mutate(|turn| *turn = place.turn().max(*turn)),
             // Its hoster or sponsor is among too few attestors: it waits for a larger pool.
             Err(crate::start::NotStarted::TooFewAttestors) => Self::enqueue(hosting),
             // It comes back when it is accepted, vouched for or topped up.
@@ -298,6 +363,13 @@ impl<T: Config> Pallet<T> {
 impl<T: Config> OnHosting for Pallet<T> {
     fn on_ready(id: HostingId) {
         Self::enqueue(id);
+    }
+
+    fn on_funded(id: HostingId) {
+        // Anybody may top up: who waits already must not be held up by it.
+        if !Waiting::<T>::contains_key(id) {
+            Self::enqueue(id);
+        }
     }
 
     fn on_closed(id: HostingId) {

@@ -12,8 +12,9 @@ use pallet_providers::AttestorPool;
 use crate::{
     medians::{medians, Sample},
     types::{
-        Absence, Balance, Challenge, ChallengeId, HistoryEntry, Medians, Payment, PaymentKind,
-        Payments, PerMember, ReportRecord, ReportedOutcome, Settlement, Stage, Tally, Verdict,
+        Absence, Balance, Challenge, ChallengeId, HistoryEntry, HosterEntry, Medians, Payment,
+        PaymentKind, Payments, PerMember, ReportRecord, ReportedOutcome, Settlement, Stage, Tally,
+        Verdict,
     },
     Challenges, Config, CreditOf, Error, Event, Fallbacks, Flips, History, Pallet, Reports, Rooms,
     Running, Settlements, Tallies,
@@ -286,6 +287,7 @@ impl<T: Config> Pallet<T> {
         missing: u32,
     ) {
         let hosting = challenge.hosting;
+        let hoster = challenge.hoster.clone();
         Self::take_off_agenda(id, &challenge);
         challenge.stage = Stage::Closed {
             at: Self::block(),
@@ -305,6 +307,19 @@ impl<T: Config> Pallet<T> {
             absent: settlement.absent.clone(),
         });
         Self::remember(id, hosting, &settlement);
+        Self::note_performance(
+            &hoster,
+            HosterEntry {
+                challenge: id,
+                outcome: settlement.outcome,
+                // The figure is a u32 in each report.
+                latency_p50_us: settlement
+                    .medians
+                    .latency_p50_us
+                    .map(|median| median.value.saturated_into()),
+                throughput: settlement.medians.throughput.map(|median| median.value),
+            },
+        );
         let outcome = settlement.outcome;
         Settlements::<T>::insert(id, settlement);
         let ended = match outcome {

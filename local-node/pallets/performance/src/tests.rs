@@ -2,11 +2,16 @@
 //! the real pallets and ends with a check of all invariants (`mock::with_timing`).
 
 mod demands;
+mod duties;
+mod endings;
+mod fairness;
 mod fallback;
 mod false_receipts;
 mod flip;
 mod fraud;
+mod hosters;
 mod medians;
+mod migrations;
 mod queue;
 mod random;
 mod report;

@@ -13,11 +13,11 @@ use frame::{deps::sp_runtime::TryRuntimeError, prelude::*, token::fungible::Insp
 use crate::{
     types::{
         AnswerKind, Balance, Challenge, ChallengeId, DemandState, Fallback, Flip, PaymentKind,
-        ReportedOutcome, Stage, Tally, Verdict,
+        QueuePlace, Rank, ReportedOutcome, Stage, Tally, Verdict, MAX_HISTORY,
     },
     Agenda, Challenges, CommitEnds, Config, CurrentTiming, Demands, Expulsions, Fallbacks,
-    FalseReceipts, Flips, Frauds, HoldReason, NextId, Pallet, Queue, ReceiptsToForget, Reports,
-    Running, Settlements, StartHashes, Tallies, Waiting,
+    FalseReceipts, Flips, Frauds, HoldReason, HosterRecords, NextId, Pallet, Queue, Ranking,
+    ReceiptsToForget, Reports, Running, Settlements, StartHashes, Tallies, Turns, Waiting,
 };
 
 impl<T: Config> Pallet<T> {
@@ -58,18 +58,72 @@ impl<T: Config> Pallet<T> {
             agenda == places,
             "the agenda is not what the stages ask for"
         );
-        let waiting: BTreeSet<_> = Waiting::<T>::iter()
-            .map(|(hosting, since)| (u64::from(since), hosting))
-            .collect();
-        let queue: BTreeSet<_> = Queue::<T>::iter_keys()
-            .map(|place| (place.order(), place.id()))
-            .collect();
-        ensure!(waiting == queue, "the queue is not what waits");
+        Self::check_queue()?;
         ensure!(
-            waiting
-                .iter()
-                .all(|(_, hosting)| !open.contains_key(hosting)),
+            Waiting::<T>::iter_keys().all(|hosting| !open.contains_key(&hosting)),
             "a hosting with an open challenge waits"
+        );
+        Self::check_hosters()
+    }
+
+    /// The queue is those who wait, and each sponsor's number of them and their last turn are kept.
+    fn check_queue() -> Result<(), TryRuntimeError> {
+        let mut places = BTreeSet::new();
+        let mut turns = BTreeMap::<T::AccountId, Vec<u64>>::new();
+        for (hosting, wait) in Waiting::<T>::iter() {
+            places.insert(QueuePlace::new(wait.turn, wait.since, hosting).encode());
+            turns.entry(wait.sponsor).or_default().push(wait.turn);
+        }
+        ensure!(
+            places
+                == Queue::<T>::iter_keys()
+                    .map(|place| place.encode())
+                    .collect(),
+            "the queue is not what waits"
+        );
+        ensure!(
+            Turns::<T>::iter_keys().count() == turns.len(),
+            "turns of a sponsor without hostings that wait"
+        );
+        for (sponsor, given) in turns {
+            let kept = Turns::<T>::get(sponsor).ok_or("a sponsor waits without turns")?;
+            ensure!(
+                kept.waiting as usize == given.len() && given.iter().all(|turn| *turn <= kept.last),
+                "a sponsor's turns are not those of its hostings"
+            );
+        }
+        Ok(())
+    }
+
+    /// The summaries follow from the records, and the ranking from the summaries.
+    fn check_hosters() -> Result<(), TryRuntimeError> {
+        let mut ranks = BTreeSet::new();
+        for (hoster, record) in HosterRecords::<T>::iter() {
+            ensure!(
+                record.summary == crate::summary::of_record(&record),
+                "a summary is not that of its record"
+            );
+            let summary = &record.summary;
+            let all = summary.passed + summary.failed + summary.inconclusive;
+            ensure!(
+                record.recent.len() as u64 == all.min(MAX_HISTORY.into()),
+                "a record has more or fewer challenges than were settled"
+            );
+            ensure!(
+                record
+                    .recent
+                    .iter()
+                    .all(|entry| entry.outcome != Verdict::Void),
+                "a Void challenge is in a hoster's record"
+            );
+            ranks.insert(Rank::new(summary.latency_p50_us, hoster).encode());
+        }
+        ensure!(
+            ranks
+                == Ranking::<T>::iter_keys()
+                    .map(|rank| rank.encode())
+                    .collect(),
+            "the ranking is not that of the summaries"
         );
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What the pallet stores, and what its calls and events carry.
 
+use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use datdot_primitives::{
     attempts::bit,
@@ -772,6 +773,250 @@ impl Place {
     pub const fn id(&self) -> u64 {
         u64::from_be_bytes(self.id)
     }
+}
+
+/// A hosting that waits for its next challenge.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Wait<AccountId> {
+    /// Who pays for it: sponsors take turns.
+    pub sponsor: AccountId,
+    /// In which turn it is drawn.
+    pub turn: u64,
+    /// The block of the last event that made it ready.
+    pub since: BlockNumber,
+}
+
+/// A place in the queue of hostings: by turn, then by the block of the last event that made the
+/// hosting ready, then by its id; all big-endian, so that the order of the storage keys is theirs.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct QueuePlace {
+    /// The turn, big-endian.
+    pub turn: [u8; 8],
+    /// The block, big-endian.
+    pub since: [u8; 4],
+    /// The hosting, big-endian.
+    pub hosting: [u8; 8],
+}
+
+impl QueuePlace {
+    /// The place of a hosting that waits.
+    pub const fn new(turn: u64, since: BlockNumber, hosting: HostingId) -> Self {
+        Self {
+            turn: turn.to_be_bytes(),
+            since: since.to_be_bytes(),
+            hosting: hosting.to_be_bytes(),
+        }
+    }
+
+    /// In which turn it is drawn.
+    pub const fn turn(&self) -> u64 {
+        u64::from_be_bytes(self.turn)
+    }
+
+    /// The block of the last event that made it ready.
+    pub const fn since(&self) -> BlockNumber {
+        BlockNumber::from_be_bytes(self.since)
+    }
+
+    /// Which hosting.
+    pub const fn hosting(&self) -> HostingId {
+        HostingId::from_be_bytes(self.hosting)
+    }
+
+    /// The last place that its turn can have.
+    pub const fn end_of_turn(&self) -> Self {
+        Self::new(self.turn(), BlockNumber::MAX, HostingId::MAX)
+    }
+}
+
+/// The hostings of one sponsor in the queue.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct SponsorTurns {
+    /// The last turn that was given to one of them.
+    pub last: u64,
+    /// How many wait.
+    pub waiting: u32,
+}
+
+/// A settled challenge in the record of its hoster.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct HosterEntry {
+    /// Which challenge.
+    pub challenge: ChallengeId,
+    /// How it ended; never Void.
+    pub outcome: Verdict,
+    /// The median of its attestors' median latencies, in microseconds.
+    pub latency_p50_us: Option<u32>,
+    /// The median of their throughputs, in bytes per second.
+    pub throughput: Option<u64>,
+}
+
+/// How a hoster did in its last challenges, the later ones counting more; see
+/// [`crate::summary`] for the weights.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct HosterSummary {
+    /// Challenges that passed, ever.
+    pub passed: u64,
+    /// Challenges that failed, ever.
+    pub failed: u64,
+    /// Challenges that were inconclusive, ever.
+    pub inconclusive: u64,
+    /// Of the last 32: what part passed, by weight, in thousandths, rounded down.
+    pub passed_permille: u16,
+    /// Of the last 32: the weighted median of their median latencies, in microseconds.
+    pub latency_p50_us: Option<u32>,
+    /// Of the last 32: the weighted median of their throughputs, in bytes per second.
+    pub throughput: Option<u64>,
+    /// In how many of the last 32 the latency was measured.
+    pub latency_challenges: u32,
+    /// In how many of the last 32 the throughput was measured.
+    pub throughput_challenges: u32,
+    /// The block of the last settlement.
+    pub updated: BlockNumber,
+}
+
+/// What is kept of a hoster's performance.
+#[derive(
+    Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct HosterRecord {
+    /// What follows from it.
+    pub summary: HosterSummary,
+    /// Its last challenges that were not Void, oldest first.
+    pub recent: BoundedVec<HosterEntry, ConstU32<MAX_HISTORY>>,
+}
+
+/// A place in the ranking of hosters: by latency, then by account.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct Rank<AccountId> {
+    /// The weighted median latency in microseconds, big-endian.
+    pub latency_p50_us: [u8; 4],
+    /// Whose.
+    pub hoster: AccountId,
+}
+
+/// A hoster that meets an SLA.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
+pub struct FoundHoster<AccountId> {
+    /// Who.
+    pub hoster: AccountId,
+    /// How it did.
+    pub summary: HosterSummary,
+}
+
+/// A part of the hosters that meet an SLA.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
+pub struct HosterPage<AccountId> {
+    /// They, the fastest first.
+    pub hosters: Vec<FoundHoster<AccountId>>,
+    /// Where to go on; `None`: there are no more.
+    pub next: Option<Rank<AccountId>>,
+}
+
+/// Until when something is to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
+pub enum Until {
+    /// In blocks with an earlier timestamp than this.
+    Timestamp(u64),
+    /// In blocks with an earlier timestamp or a lower number than these.
+    Both {
+        /// The timestamp.
+        timestamp_ms: u64,
+        /// The number.
+        block: BlockNumber,
+    },
+    /// Until a deadline has passed.
+    Deadline(Deadline),
+}
+
+/// What an account has to do for a challenge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
+pub enum Task<AccountId> {
+    /// An attestor: flip the coin with the others, and see it anchored.
+    Flip,
+    /// An attestor: `commit_flip`.
+    Commit,
+    /// An attestor: audit, at the moment that follows from its secret.
+    Audit,
+    /// An attestor: `submit_report`.
+    Report,
+    /// The hoster: serve the feed.
+    Serve,
+    /// The hoster: `answer_demand`.
+    Answer {
+        /// Whose demand.
+        attestor: AccountId,
+        /// For which chunk.
+        chunk: u64,
+    },
+}
+
+/// What an account has to do next for one challenge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
+pub struct Duty<AccountId> {
+    /// Which challenge.
+    pub challenge: ChallengeId,
+    /// What.
+    pub task: Task<AccountId>,
+    /// Until when.
+    pub until: Until,
 }
 
 /// An open challenge of an account, as the runtime API tells it.

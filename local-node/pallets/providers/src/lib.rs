@@ -94,7 +94,12 @@ pub mod pallet {
         type WeightInfo: WeightInfo;
     }
 
+    /// The layout of what is stored: that of the first runtime that had the pallet.
+    pub(crate) const STORAGE_VERSION: StorageVersion = StorageVersion::new(0);
+
+    /// The pallet itself.
     #[pallet::pallet]
+    #[pallet::storage_version(STORAGE_VERSION)]
     pub struct Pallet<T>(_);
 
     /// Why a provider's money is held.

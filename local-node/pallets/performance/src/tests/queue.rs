@@ -13,7 +13,7 @@ fn a_hosting_starts_one_block_after_it_became_ready() {
     with_chain(|| {
         prepare(5);
         let hosting = open_hosting(COST);
-        assert_eq!(Waiting::<Test>::get(hosting), Some(System::block_number()));
+        assert_eq!(waits_since(hosting), Some(System::block_number()));
         assert_eq!(NextId::<Test>::get(), 0);
         next_block();
         let challenge = Challenges::<Test>::get(0).unwrap();
@@ -116,7 +116,7 @@ fn without_hoster_and_sponsor_there_may_be_too_few() {
         blocks(2);
         assert_eq!(Running::<Test>::get(hosting), None);
         // It waits, at the end of the queue, until there are enough.
-        assert_eq!(Waiting::<Test>::get(hosting), Some(System::block_number()));
+        assert_eq!(waits_since(hosting), Some(System::block_number()));
         register_attestor(5, 4);
         blocks(2);
         assert!(Running::<Test>::contains_key(hosting));
@@ -216,7 +216,7 @@ fn a_vouch_puts_a_hosting_behind() {
         KnownSince::set(Some(0));
         blocks(2);
         assert_ok!(Hosting::vouch(origin(HOSTER), hosting, 0, VOUCHED + 1));
-        assert_eq!(Waiting::<Test>::get(hosting), Some(System::block_number()));
+        assert_eq!(waits_since(hosting), Some(System::block_number()));
         KnownSince::set(None);
         next_block();
         let id = Running::<Test>::get(hosting).unwrap();

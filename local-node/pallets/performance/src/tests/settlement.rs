@@ -106,7 +106,7 @@ fn the_last_report_settles_a_challenge_that_passed() {
             })
         );
         // The next one.
-        assert_eq!(Waiting::<Test>::get(0), Some(at));
+        assert_eq!(waits_since(0), Some(at));
         next_block();
         assert_eq!(Running::<Test>::get(0), Some(id + 1));
         assert_noop!(
@@ -506,28 +506,38 @@ fn a_broken_sla_pays_the_hoster_nothing_and_saves_the_sponsor_nothing() {
 
 #[test]
 fn no_figure_breaks_no_sla() {
-    with_chain(|| {
-        let id = reporting_with(pallet_hosting::Sla {
-            latency_p50_us: None,
-            throughput: Some(u64::MAX),
-        });
-        let mut served = 0;
-        for place in 0..5 {
-            if opened(id, place).habit().windowed {
-                submit_failed(id, place);
-            } else {
-                submit_served(id, place);
-                served += 1;
+    // Whose sessions are windowed follows from the start block: until the fewer are.
+    let mut passed = 0;
+    for pause in 0..6 {
+        with_chain(|| {
+            blocks(pause);
+            let id = reporting_with(pallet_hosting::Sla {
+                latency_p50_us: None,
+                throughput: Some(u64::MAX),
+            });
+            let windowed = |place: &usize| opened(id, *place).habit().windowed;
+            let served = (0..5).filter(|place| !windowed(place)).count() as Balance;
+            if served < 3 {
+                return;
             }
-        }
-        let settled = settlement(id);
-        assert_eq!(settled.medians.throughput, None);
-        assert_eq!(settled.outcome, Verdict::Passed);
-        assert_eq!(
-            settled.forfeited,
-            HOSTER_REWARD - HOSTER_REWARD * served / 5
-        );
-    });
+            for place in 0..5 {
+                if windowed(&place) {
+                    submit_failed(id, place);
+                } else {
+                    submit_served(id, place);
+                }
+            }
+            let settled = settlement(id);
+            assert_eq!(settled.medians.throughput, None);
+            assert_eq!(settled.outcome, Verdict::Passed);
+            assert_eq!(
+                settled.forfeited,
+                HOSTER_REWARD - HOSTER_REWARD * served / 5
+            );
+            passed += 1;
+        });
+    }
+    assert!(passed > 0);
 }
 
 #[test]
