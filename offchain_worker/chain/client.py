@@ -18,22 +18,28 @@ from chain_types.constants import Constants, read_constants
 from chain_types.extrinsic import SignedExtrinsic, read_extrinsic
 from chain_types.metadata import decode_metadata
 from chain_types.records import (
+    MAX_PAGE,
     AccountInfo,
     Challenge,
     Demand,
+    Duty,
     Endpoint,
     Expulsion,
     Fallback,
     Flip,
     Fraud,
+    HosterPage,
+    HosterSummary,
     OpenChallenge,
+    Rank,
     ReportRecord,
     Role,
     Settlement,
+    Sla,
     Tally,
 )
 from chain_types.runtime import EventRecord, Runtime, RuntimeVersion
-from chain_types.scale import Codec, DecodeError, Limit, codec_of
+from chain_types.scale import Codec, DecodeError, Limit, codec_of, struct
 from chain_types.storage_keys import Item, Map
 from chain_types.words import Call
 from offchain_worker.chain.accounts import Account
@@ -62,6 +68,11 @@ _OPEN_CHALLENGES: Codec[tuple[OpenChallenge, ...]] = codec_of(
     Annotated[tuple[OpenChallenge, ...], Limit(MAX_OPEN)]
 )
 _FLAG: Codec[bool] = codec_of(bool)
+_DUTIES: Codec[tuple[Duty, ...]] = codec_of(Annotated[tuple[Duty, ...], Limit(MAX_OPEN)])
+_SUMMARY: Codec[HosterSummary | None] = codec_of(HosterSummary | None)
+_SLA: Codec[Sla] = struct(Sla)
+_RANK: Codec[Rank | None] = codec_of(Rank | None)
+_HOSTER_PAGE: Codec[HosterPage] = struct(HosterPage)
 
 
 @dataclass(frozen=True)
@@ -275,6 +286,31 @@ class ChainClient:
         """Whether `CloseChallenge` would succeed."""
         arguments = challenge.to_bytes(8, "little")
         return await self._ask_runtime("PerformanceApi_is_closable", arguments, _FLAG, at)
+
+    async def duties(self, account: bytes, at: bytes | None = None) -> tuple[Duty, ...]:
+        """Return what an account has to do next for each of its open challenges, by id."""
+        return await self._ask_runtime("PerformanceApi_duties", account, _DUTIES, at)
+
+    async def hoster_summary(self, hoster: bytes, at: bytes | None = None) -> HosterSummary | None:
+        """Return how a hoster did in its challenges; None before the first was settled."""
+        return await self._ask_runtime("PerformanceApi_hoster_summary", hoster, _SUMMARY, at)
+
+    async def find_hosters(
+        self,
+        sla: Sla,
+        after: Rank | None = None,
+        limit: int = MAX_PAGE,
+        at: bytes | None = None,
+    ) -> HosterPage:
+        """Return some of the hosters that take hostings and meet an SLA, the fastest first.
+
+        Args:
+            sla: its bounds; without any, all that passed more than half of their challenges.
+            after: `next` of the page before; None: from the fastest on.
+            limit: at most so many.
+        """
+        question = _SLA.encode(sla) + _RANK.encode(after) + limit.to_bytes(4, "little")
+        return await self._ask_runtime("PerformanceApi_find_hosters", question, _HOSTER_PAGE, at)
 
     async def challenge(self, challenge: int, at: bytes | None = None) -> Snapshot | None:
         """Return all about a challenge after one block, except its reports; None if unknown."""

@@ -16,6 +16,7 @@ from offchain_worker.cli import (
     feed,
     get,
     hoster,
+    hosters,
     hosting,
     keys,
     measure,
@@ -41,6 +42,7 @@ app.add_typer(attestor.app, name="attestor")
 app.add_typer(hoster.app, name="hoster")
 app.add_typer(keys.app, name="keys")
 app.add_typer(feed.app, name="feed")
+app.add_typer(hosters.app, name="hosters")
 app.add_typer(hosting.app, name="hosting")
 app.add_typer(challenge.app, name="challenge")
 app.add_typer(simulate.app, name="simulate")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from offchain_worker.cli.provider import submit_as_provider
 from offchain_worker.errors import UsageError
 from offchain_worker.service.keyfiles import read_account
 
+if TYPE_CHECKING:
+    from chain_types.records import Sla
+
 app = typer.Typer(no_args_is_help=True, help="Pay a hoster for a feed, and look at agreements.")
 
 IdArgument = Annotated[int, typer.Argument(help="The hosting's number.", min=0)]
@@ -30,8 +33,9 @@ FeedArgument = Annotated[str, typer.Argument(help="The feed's key, in hex.")]
 
 @app.command(
     "open",
-    epilog="Example: `datdot hosting open KEY HOSTER --account sponsor.json --escrow 1000000000000 "
-    "--hoster-reward 1000000000 --attestor-reward 100000000 --length 1024`",
+    epilog="Example: `datdot hosting open KEY HOSTER --account sponsor.json "
+    "--escrow 1000000000000000 --hoster-reward 10000000000000 --attestor-reward 1000000000000 "
+    "--length 1024`",
 )
 def open_(
     feed: FeedArgument,
@@ -56,9 +60,7 @@ def open_(
     from chain_types.calls import OpenHosting
     from chain_types.records import Sla, Terms
 
-    latency_us = None if latency_p50 is None else parse_duration_us(latency_p50)
-    bytes_per_s = None if throughput is None else parse_throughput(throughput)
-    bounded = latency_us is not None or bytes_per_s is not None
+    bounds = parse_bounds(latency_p50, throughput)
     call = OpenHosting(
         feed=parse_key(feed, "a feed's key"),
         hoster=parse_account(hoster),
@@ -67,7 +69,7 @@ def open_(
             hoster_reward=parse_amount(hoster_reward),
             attestor_reward=parse_amount(attestor_reward),
             length=length,
-            sla=Sla(latency_us, bytes_per_s) if bounded else None,
+            sla=None if bounds == Sla(None, None) else bounds,
         ),
     )
     _submit(url, account, call, "hosting opened")
@@ -182,6 +184,20 @@ def parse_throughput(text: str) -> int:
     """
     units = {"B/s": 1, "kB/s": 10**3, "MB/s": 10**6, "GB/s": 10**9}
     return _quantity(text, units, (1 << 64) - 1, "a throughput such as 20MB/s")
+
+
+def parse_bounds(latency_p50: str | None, throughput: str | None) -> Sla:
+    """Read the bounds of an SLA; each may be left out.
+
+    Raises:
+        UsageError: one is not a time, or not a throughput.
+    """
+    from chain_types.records import Sla
+
+    return Sla(
+        latency_p50_us=None if latency_p50 is None else parse_duration_us(latency_p50),
+        throughput=None if throughput is None else parse_throughput(throughput),
+    )
 
 
 def _quantity(text: str, units: dict[str, int], most: int, what: str) -> int:

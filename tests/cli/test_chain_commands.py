@@ -92,6 +92,17 @@ def test_a_hosting_from_nothing_to_its_end(
     done("hoster", "deregister", "--config", hoster)
 
 
+def test_hosters_without_challenges(datdot: Datdot, url: str) -> None:
+    bounds = ("--latency-p50", "40ms", "--throughput", "20MB/s")
+    found = datdot("hosters", "find", *bounds, "--url", url)
+    assert (found.status, found.out, found.err) == (0, "", "")
+    assert datdot("hosters", "find", *bounds, "--json", "--url", url).out == "[]\n"
+    alice = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+    ended = datdot("hosters", "show", alice, "--url", url)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == f"datdot: No challenge of {alice} was settled yet.\n"
+
+
 def test_challenges_that_do_not_exist(datdot: Datdot, url: str, keys: dict[str, Path]) -> None:
     assert datdot("challenge", "list", "--url", url).out == ""
     for words in (("show", "5"), ("show", "5", "--json"), ("verify", "5")):

@@ -54,6 +54,7 @@ def test_there_are_the_commands_of_the_manual() -> None:
         *(f"keys {name}" for name in ("new", "show")),
         *(f"feed {name}" for name in ("import", "clone", "publish", "show", "serve")),
         *(f"hosting {name}" for name in ("open", "accept", "vouch", "top-up", "close", "list")),
+        *(f"hosters {name}" for name in ("find", "show")),
         *(f"challenge {name}" for name in ("list", "show", "verify", "close")),
     }
 
@@ -261,6 +262,7 @@ def test_bounds_are_checked(
         *(*options, f"{option}={value}"),
     )
     refused(ended, 2, sentence)
+    refused(datdot("hosters", "find", f"{option}={value}"), 2, sentence)
 
 
 def test_times_and_throughputs_are_read() -> None:
