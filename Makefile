@@ -7,7 +7,8 @@ CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
 .PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz model bench wheel \
-	clients npm-peers test-node interop distinguish image lock clean native-node
+	clients npm-peers test-node interop distinguish image lock clean native-node test-native \
+	testnet-native
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -39,10 +40,21 @@ wasm: $(VENV)/installed
 	$(BIN)/python local-node/build-wasm --install
 	$(BIN)/python local-node/build-wasm
 
+NATIVE_NODE := $(CARGO_TARGET_DIR)/native-node/release/datdot-node
+
 ## The native node, from some 790 crates: half an hour on two cores the first time.
 native-node:
 	local-node/build-node --install
 	local-node/build-node
+
+## The local testnet on three validators: as testnet, with blocks each second and real finality.
+testnet-native: $(VENV)/installed native-node
+	@$(BIN)/datdot testnet --native $(NATIVE_NODE) $(if $(ONCE),--once) $(if $(FEED),--feed "$(FEED)") $(ARGS)
+
+## The node's crate, and whole networks on it whose validators are stopped; some ten minutes.
+test-native: $(VENV)/installed native-node
+	local-node/build-node --check
+	$(BIN)/pytest tests/native -q $(PYTEST_ARGS)
 
 ## Attack the coinflip in a simulation for SECONDS on all cores; a broken run prints how to replay it.
 sim: SECONDS ?= 60

@@ -30,6 +30,12 @@ def run(
     ipv6: Annotated[
         bool, typer.Option("--ipv6", help="Everybody but the chain listens on ::1.")
     ] = False,
+    native: Annotated[
+        Path | None,
+        typer.Option(
+            help="The program datdot-node: the chain is three validators, with blocks each second."
+        ),
+    ] = None,
     block_ms: Annotated[int | None, typer.Option(help="Time between blocks (500).")] = None,
     port: Annotated[
         int,
@@ -65,6 +71,7 @@ def run(
         hosters=hosters,
         readers=readers,
         ipv6=ipv6,
+        native=native,
         block_ms=block_ms,
         port=port,
         directory=directory,

@@ -2,6 +2,8 @@
 
 testnet.json            what was chosen: numbers, ports, block time
 chain/                  the embedded chain
+chain-spec.json         the native chain's genesis
+validator-1/ …          the native chain: node key and database of each validator
 author/                 the feed's key and its store
 hoster-1/ …             hoster.toml, keys, store, state
 attestor-1/ …           attestor.toml, keys, state
@@ -15,6 +17,7 @@ import errno
 import socket
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -38,10 +41,29 @@ MAX_PROVIDERS = 64
 SESSION_MIB = 16
 """All attestors and hosters share one machine, and a window lasts 15 s."""
 MAX_READERS = 16
+BLOCK_MS = 500
+NATIVE_BLOCK_MS = 1_000
+VALIDATORS = 3
+
+
+class ValidatorPorts(NamedTuple):
+    """Where a validator of the native chain listens: for JSON-RPC, and for other validators."""
+
+    rpc: int
+    p2p: int
 
 
 class Choices(msgspec.Struct, frozen=True):
-    """What a testnet was made with (`testnet.json`)."""
+    """What a testnet was made with (`testnet.json`).
+
+    Attributes:
+        attestors, hosters, readers: how many.
+        block_ms: time between two blocks.
+        ports: of the chain, the author, the hosters, the attestors, the readers, and of the
+            validators: towards each other, and for the JSON-RPC of all but the first one.
+        ipv6: whether everybody but the chain listens on `HOST_IPV6`.
+        native: whether validators run the chain, and not this project's embedded node.
+    """
 
     attestors: int
     hosters: int
@@ -49,6 +71,15 @@ class Choices(msgspec.Struct, frozen=True):
     ports: list[int]
     readers: int = 0
     ipv6: bool = False
+    native: bool = False
+
+    @property
+    def hosts(self) -> list[str]:
+        """For each port, the address on which it is."""
+        others = HOST_IPV6 if self.ipv6 else HOST
+        chain = 2 * VALIDATORS - 1 if self.native else 0
+        count = 1 + self.hosters + self.attestors + self.readers
+        return [HOST, *[others] * count, *[HOST] * chain]
 
 
 class Layout:
@@ -62,6 +93,22 @@ class Layout:
     def chain(self) -> Path:
         """The embedded chain's folder."""
         return self.root / "chain"
+
+    @property
+    def chain_spec(self) -> Path:
+        """The native chain's specification."""
+        return self.root / "chain-spec.json"
+
+    @property
+    def validators(self) -> dict[str, ValidatorPorts]:
+        """The native chain's validators by name, each with a folder of that name."""
+        if not self.choices.native:
+            return {}
+        count = 2 * VALIDATORS - 1
+        ports = self.choices.ports[-count:]
+        rpc, p2p = [self.rpc_port, *ports[VALIDATORS:]], ports[:VALIDATORS]
+        pairs = zip(rpc, p2p, strict=True)
+        return {f"validator-{n}": ValidatorPorts(*pair) for n, pair in enumerate(pairs, 1)}
 
     @property
     def logs(self) -> Path:
@@ -98,6 +145,12 @@ class Layout:
         """The chain's JSON-RPC address."""
         return f"ws://{HOST}:{self.rpc_port}"
 
+    def url_for(self, folder: Path) -> str:
+        """The address of the node that a hoster or attestor asks: they share the validators."""
+        rpc_ports = [ports.rpc for ports in self.validators.values()] or [self.rpc_port]
+        number = (self.hosters + self.attestors).index(folder)
+        return f"ws://{HOST}:{rpc_ports[number % len(rpc_ports)]}"
+
     @property
     def host(self) -> str:
         """The address of everybody but the chain's JSON-RPC, which is always on `HOST`."""
@@ -125,7 +178,8 @@ class Layout:
     @property
     def readers(self) -> dict[str, int]:
         """The readers by name, each with the port on which it listens."""
-        ports = self.choices.ports[2 + self.choices.hosters + self.choices.attestors :]
+        first = 2 + self.choices.hosters + self.choices.attestors
+        ports = self.choices.ports[first : first + self.choices.readers]
         return {f"reader-{n}": port for n, port in enumerate(ports, 1)}
 
     def port_of(self, folder: Path) -> int:
@@ -147,6 +201,7 @@ def open_layout(
     port: int,
     readers: int | None = None,
     ipv6: bool = False,
+    native: bool = False,
 ) -> Layout:
     """Read a testnet's folder, or make one: keys, ports and configuration files.
 
@@ -154,11 +209,12 @@ def open_layout(
         root: the folder; it may hold a testnet already.
         attestors: how many; 5 when left out.
         hosters: how many; 2 when left out.
-        block_ms: the block time; 500 when left out.
+        block_ms: the block time; 500 when left out, 1000 on validators.
         port: of the chain's JSON-RPC, the other processes take the ports after it; 0 lets the
             system choose all of them.
         readers: how many; 2 when left out.
         ipv6: whether everybody but the chain listens on `HOST_IPV6`.
+        native: whether validators run the chain.
 
     Raises:
         UsageError: the numbers are out of range or differ from those the folder was made with,
@@ -181,11 +237,15 @@ def open_layout(
             raise UsageError(
                 f"{root} was made without --ipv6; leave it out or choose another --dir."
             )
-        _check_ports(layout.host, layout.choices.ports)
+        if native != layout.choices.native:
+            how = "with" if layout.choices.native else "without"
+            raise UsageError(f"{root} was made {how} --native; choose another --dir.")
+        _check_ports(layout.choices.hosts, layout.choices.ports)
         return layout
     attestors = 5 if attestors is None else attestors
     hosters = 2 if hosters is None else hosters
-    block_ms = 500 if block_ms is None else block_ms
+    if block_ms is None:
+        block_ms = NATIVE_BLOCK_MS if native else BLOCK_MS
     readers = 2 if readers is None else readers
     if not 4 <= attestors <= 32:
         raise UsageError(f"--attestors must be from 4 to 32, not {attestors}.")
@@ -195,9 +255,9 @@ def open_layout(
         raise UsageError(f"--block-ms must be from 200 to 6000, not {block_ms}.")
     if not 0 <= readers <= MAX_READERS:
         raise UsageError(f"--readers must be from 0 to {MAX_READERS}, not {readers}.")
-    host = HOST_IPV6 if ipv6 else HOST
-    ports = _choose_ports(host, port, 2 + hosters + attestors + readers)
-    layout = Layout(root, Choices(attestors, hosters, block_ms, ports, readers, ipv6))
+    choices = Choices(attestors, hosters, block_ms, [], readers, ipv6, native)
+    choices = msgspec.structs.replace(choices, ports=_choose_ports(choices.hosts, port))
+    layout = Layout(root, choices)
     try:
         root.mkdir(parents=True, exist_ok=True)
         _make(layout)
@@ -213,7 +273,7 @@ def write_hoster_config(layout: Layout, folder: Path, feeds: list[bytes]) -> Non
     write_config(
         folder / "hoster.toml",
         HosterConfig(
-            chain=ChainConfig(url=layout.url),
+            chain=ChainConfig(url=layout.url_for(folder)),
             hoster=HosterSection(
                 account="account.json",
                 noise_key="noise.json",
@@ -250,7 +310,7 @@ def _make(layout: Layout) -> None:
         write_config(
             folder / "attestor.toml",
             AttestorConfig(
-                chain=ChainConfig(url=layout.url),
+                chain=ChainConfig(url=layout.url_for(folder)),
                 attestor=AttestorSection(
                     account="account.json",
                     session_key="session.json",
@@ -268,33 +328,34 @@ def _ensure_key(path: Path, kind: KeyKind) -> None:
         write_key(path, kind)
 
 
-def _choose_ports(host: str, first: int, count: int) -> list[int]:
+def _choose_ports(hosts: list[str], first: int) -> list[int]:
+    """A free port on each of these addresses, from `first` on, or as the system chooses."""
     if first:
-        if first + count > 0x10000:
-            raise UsageError(f"--port {first} leaves no room for {count} ports up to 65535.")
-        ports = list(range(first, first + count))
-        _check_ports(host, ports)
+        if first + len(hosts) > 0x10000:
+            raise UsageError(f"--port {first} leaves no room for {len(hosts)} ports up to 65535.")
+        ports = list(range(first, first + len(hosts)))
+        _check_ports(hosts, ports)
         return ports
     with ExitStack() as stack:
-        sockets = [stack.enter_context(_bind(HOST, 0))]
-        try:
-            sockets += [stack.enter_context(_bind(host, 0)) for _ in range(1, count)]
-        except OSError as error:
-            raise UsageError(f"{host} cannot be used: {error.strerror}.") from error
+        sockets = []
+        for host in hosts:
+            try:
+                sockets.append(stack.enter_context(_bind(host, 0)))
+            except OSError as error:
+                raise UsageError(f"{host} cannot be used: {error.strerror}.") from error
         return [sock.getsockname()[1] for sock in sockets]
 
 
-def _check_ports(host: str, ports: list[int]) -> None:
-    """The first one is the chain's."""
-    for port, on in zip(ports, [HOST, *[host] * (len(ports) - 1)], strict=True):
+def _check_ports(hosts: list[str], ports: list[int]) -> None:
+    for port, host in zip(ports, hosts, strict=True):
         try:
-            with _bind(on, port):
+            with _bind(host, port):
                 pass
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise UsageError(f"{on} cannot be used: {error.strerror}.") from error
+                raise UsageError(f"{host} cannot be used: {error.strerror}.") from error
             raise UsageError(
-                f"Port {port} on {on} is in use; choose others with --port."
+                f"Port {port} on {host} is in use; choose others with --port."
             ) from error
 
 

@@ -24,6 +24,7 @@ import trio
 from offchain_worker.errors import OperationError
 
 END_SECONDS = 3.0
+DATDOT = (sys.executable, "-m", "offchain_worker.cli")
 MAX_LINE_BYTES = 64 * 1024
 READ_BYTES = 16 * 1024
 
@@ -52,14 +53,21 @@ class Processes:
         self._on_line = on_line
         self.children: dict[str, Child] = {}
 
-    async def start(self, name: str, arguments: Sequence[str]) -> Child:
-        """Start `datdot ARGUMENTS`; its log goes to `<logs>/<name>.log`.
+    async def start(
+        self, name: str, arguments: Sequence[str], program: Sequence[str] = DATDOT
+    ) -> Child:
+        """Start `PROGRAM ARGUMENTS`; its log goes to `<logs>/<name>.log`.
+
+        Args:
+            name: of the process.
+            arguments: of the program.
+            program: `datdot`, or another one that knows `--until-stdin-closes`.
 
         Raises:
             OSError: the process cannot be started.
         """
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "offchain_worker.cli", *arguments, "--until-stdin-closes"],
+            [*program, *arguments, "--until-stdin-closes"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

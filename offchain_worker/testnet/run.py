@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ class Options:
         feed: what to host; None: noise.
         attestors, hosters, readers, block_ms: None: as the folder was made, or the defaults.
         ipv6: whether everybody but the chain listens on ::1.
+        native: the program `datdot-node`: the chain is three validators; None: the embedded one.
         port: of the chain; 0 takes free ones.
         directory: kept; None: a temporary one.
         adversaries: `FAULT` or `NAME=FAULT`.
@@ -45,6 +47,7 @@ class Options:
     hosters: int | None
     readers: int | None
     ipv6: bool
+    native: Path | None
     block_ms: int | None
     port: int
     directory: Path | None
@@ -63,6 +66,10 @@ async def run_testnet(options: Options) -> int:
     """
     if options.feed is not None:
         check_source(options.feed)
+    if options.native is not None and not os.access(options.native, os.X_OK):
+        raise UsageError(
+            f"--native {options.native} is not a program; `make native-node` builds one."
+        )
     for text in options.adversaries:
         read_fault(text)  # refused before anything is made
     view = View(sys.stderr if options.json else sys.stdout)
@@ -75,9 +82,12 @@ async def run_testnet(options: Options) -> int:
             ipv6=options.ipv6,
             block_ms=options.block_ms,
             port=options.port,
+            native=options.native is not None,
         )
         faults = cheats(options.adversaries, layout)
-        async with open_testnet(layout, options.feed, hear=view.tell, faults=faults) as testnet:
+        async with open_testnet(
+            layout, options.feed, hear=view.tell, faults=faults, native=options.native
+        ) as testnet:
             with view.watching(testnet.network):
                 await testnet.watch(view.tell, refresh=view.refresh, once=options.once)
             elapsed_s = time.monotonic() - options.started

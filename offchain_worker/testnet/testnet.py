@@ -33,6 +33,7 @@ from offchain_worker.service.registration import attestor_registration, hoster_r
 from offchain_worker.testnet.genesis import UNIT, genesis_patch
 from offchain_worker.testnet.layout import Layout, write_hoster_config
 from offchain_worker.testnet.model import ChallengeState, Network
+from offchain_worker.testnet.native import NativeChain, finality_ms
 from offchain_worker.testnet.processes import Child, Processes, open_processes
 
 DEMO_BYTES = 64 * 1024 * 1024
@@ -67,12 +68,14 @@ class Testnet:
 
     Attributes:
         layout: its folder.
-        processes: its children, by name: node, author, hoster-1 …, attestor-1 …, reader-1 …
+        processes: its children, by name: node or validator-1 …, author, hoster-1 …, attestor-1 …,
+            reader-1 …
         client: a connection of its own to the chain.
         feed: what is hosted.
         network: what is known now, for views.
         names: names of the accounts.
         settled: first settled challenges.
+        validators: starts them again; None: the chain is the embedded one.
     """
 
     def __init__(
@@ -82,12 +85,14 @@ class Testnet:
         client: ChainClient,
         feed: FeedInfo,
         network: Network,
+        validators: NativeChain | None = None,
     ) -> None:
         self.layout = layout
         self.processes = processes
         self.client = client
         self.feed = feed
         self.network = network
+        self.validators = validators
         self.settled = Settled()
         self.accounts = layout.accounts()
         self.names = {account.public: name for name, account in self.accounts.items()}
@@ -348,6 +353,7 @@ async def open_testnet(
     *,
     hear: Callable[[str], None],
     faults: Mapping[str, str] | None = None,
+    native: Path | None = None,
 ) -> AsyncIterator[Testnet]:
     """Start everything; at the end of the block, or cancelled, every process has ended.
 
@@ -356,6 +362,7 @@ async def open_testnet(
         source: what to host; None makes 64 MiB of noise.
         hear: called with each line that a person should read.
         faults: what a process does wrong, by its name; for adversaries.
+        native: the program `datdot-node`, for a layout with validators; None: the embedded chain.
 
     Raises:
         OperationError: a process ended, or the chain refused a transaction.
@@ -371,22 +378,18 @@ async def open_testnet(
         if line is not None:
             hear(line)
 
-    accounts = layout.accounts()
-    patch = layout.root / "genesis.json"
-    patch.write_bytes(
-        msgspec.json.encode(
-            genesis_patch(
-                [account.public for account in accounts.values()],
-                attestors=layout.choices.attestors,
-                hosters=layout.choices.hosters,
-                block_ms=layout.choices.block_ms,
-            )
-        )
-    )
     faults = faults or {}
+    validators = None if native is None else NativeChain(native, layout)
     async with AsyncExitStack() as stack:
+        if validators is not None:
+            await trio.to_thread.run_sync(validators.make, _genesis(layout))
         processes = await stack.enter_async_context(open_processes(layout.logs, on_line))
-        await processes.start("node", _node_arguments(layout, patch))
+        if validators is None:
+            await processes.start("node", _node_arguments(layout))
+        else:
+            for name in layout.validators:
+                await validators.start(processes, name)
+            await validators.started()
         for folder in layout.attestors:
             arguments = _attestor_arguments(folder, faults.get(folder.name))
             await processes.start(folder.name, arguments)
@@ -397,12 +400,13 @@ async def open_testnet(
             if faults.get(folder.name) == Fault.OLD_HEAD:
                 await trio.to_thread.run_sync(_give_old_head, layout, folder)
         await processes.start("author", _author_arguments(layout))
-        with trio.move_on_after(NODE_SECONDS) as waiting:
-            await node_ready.wait()
-        if waiting.cancelled_caught:
-            raise OperationError(f"The chain did not start; see {layout.logs / 'node.log'}.")
+        if validators is None:
+            with trio.move_on_after(NODE_SECONDS) as waiting:
+                await node_ready.wait()
+            if waiting.cancelled_caught:
+                raise OperationError(f"The chain did not start; see {layout.logs / 'node.log'}.")
         client = await stack.enter_async_context(open_chain(layout.url))
-        testnet = Testnet(layout, processes, client, feed, network)
+        testnet = Testnet(layout, processes, client, feed, network, validators)
         for folder in layout.hosters:
             await testnet.start_hoster(folder, faults.get(folder.name))
         for name in layout.readers:
@@ -413,7 +417,22 @@ async def open_testnet(
         yield testnet
 
 
-def _node_arguments(layout: Layout, patch: Path) -> list[str]:
+def _genesis(layout: Layout) -> dict[str, Any]:
+    """What is merged into the runtime's development genesis."""
+    choices = layout.choices
+    return genesis_patch(
+        [account.public for account in layout.accounts().values()],
+        attestors=choices.attestors,
+        hosters=choices.hosters,
+        block_ms=choices.block_ms,
+        finality_ms=finality_ms(choices.block_ms) if choices.native else 0,
+    )
+
+
+def _node_arguments(layout: Layout) -> list[str]:
+    """Of the embedded chain, whose genesis is written to a file."""
+    patch = layout.root / "genesis.json"
+    patch.write_bytes(msgspec.json.encode(_genesis(layout)))
     return [
         "node",
         "--dir",

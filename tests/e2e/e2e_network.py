@@ -36,9 +36,13 @@ async def open_network(
     faults: Mapping[str, str] | None = None,
     feed_bytes: int = FEED_BYTES,
     ipv6: bool = False,
+    native: Path | None = None,
     configure: Callable[[Layout], None] = lambda _: None,
 ) -> AsyncIterator[Network]:
-    """A testnet of five attestors in a new folder, with its hostings offered; without readers."""
+    """A testnet of five attestors in a new folder, with its hostings offered; without readers.
+
+    On validators, if the program `datdot-node` is given.
+    """
     layout = open_layout(
         folder / "net",
         attestors=5,
@@ -47,11 +51,12 @@ async def open_network(
         port=0,
         readers=0,
         ipv6=ipv6,
+        native=native is not None,
     )
     configure(layout)
     feed = make_feed(folder / "feed", feed_bytes)
     with trio.fail_after(START_SECONDS) as starting:
-        async with open_testnet(layout, feed, hear=print, faults=faults) as network:
+        async with open_testnet(layout, feed, hear=print, faults=faults, native=native) as network:
             starting.deadline = float("inf")
             yield network
 

@@ -22,7 +22,7 @@ from offchain_worker.chain.rpc import Rpc, open_rpc
 SECONDS = 120
 HEADS = 5
 METHOD_NOT_FOUND, INVALID_PARAMS = -32_601, -32_602
-NO_EXTRINSIC, VERIFICATION = 1_040, 1_002
+UNDECODABLE, BAD_FORMAT, VERIFICATION = 1_040, 1_001, 1_002
 IN_BLOCK, FINALIZED = "inBlock", "finalized"
 
 
@@ -112,7 +112,10 @@ async def test_transactions_that_cannot_be_applied_are_refused_with_the_reason(
 
 
 async def test_bytes_that_are_no_transaction_are_refused(rpc: Rpc) -> None:
-    assert (await refusal(rpc, b"\x10\1")).code == NO_EXTRINSIC
+    assert (await refusal(rpc, b"\x10\1")).code == UNDECODABLE
+    with pytest.raises(RpcError) as caught:
+        await rpc.subscribe("author_submitAndWatchExtrinsic", "0x1001")
+    assert caught.value.code == BAD_FORMAT
     assert (await refusal(rpc, b"\x0c\xff\xff\xff")).code == VERIFICATION
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from offchain_worker.testnet.genesis import timing
+from offchain_worker.testnet.native import finality_ms
 
 SPECIFIED = {
     "blockMs": 500,
@@ -41,3 +42,23 @@ def test_there_is_room_for_flip_fallback_and_audits(block_ms: int, hosters: int)
     assert values["flipMs"] >= values["joinMs"] + 12 * values["deltaMs"] + 2 * block_ms
     moments_from = values["flipMs"] + values["commitMs"] + 5 * block_ms
     assert values["windowMs"] >= moments_from + values["tailMs"] + 500
+
+
+@pytest.mark.parametrize("block_ms", [500, 1_000, 2_000])
+def test_what_begins_with_a_block_begins_when_it_is_final(block_ms: int) -> None:
+    late = finality_ms(block_ms)
+    at_once = timing(attestors=5, block_ms=block_ms)
+    values = timing(attestors=5, block_ms=block_ms, finality_ms=late)
+    assert values["finalityMs"] == late
+    assert values["joinMs"] == at_once["joinMs"] + late
+    # R, anchored in time, is final before the first moment.
+    assert values["flipMs"] >= values["joinMs"] + 12 * values["deltaMs"] + 2 * block_ms + late
+    # Commits to a fallback begin when its block is final, and have as long as without.
+    assert values["commitBlocks"] * block_ms >= at_once["commitMs"] + late
+    assert values["commitMs"] == values["commitBlocks"] * block_ms
+    assert values["clockToleranceMs"] >= late
+    moments_from = values["flipMs"] + values["commitMs"] + 5 * block_ms
+    assert values["windowMs"] >= moments_from + values["tailMs"] + 500
+    # Reports still come in time after a minute without finality.
+    assert (values["graceBlocks"] - at_once["graceBlocks"]) * block_ms >= 60_000
+    assert values["demandBlocks"] == values["graceBlocks"]

@@ -35,3 +35,53 @@ def test_a_folder_keeps_the_kind_of_address_that_it_was_made_with(tmp_path: Path
     made(tmp_path, ipv6=False)
     with pytest.raises(UsageError, match="was made without --ipv6"):
         made(tmp_path, ipv6=True)
+
+
+def made_for_validators(folder: Path, port: int, *, ipv6: bool = False) -> Layout:
+    return open_layout(
+        folder,
+        attestors=4,
+        hosters=2,
+        readers=1,
+        block_ms=None,
+        port=port,
+        ipv6=ipv6,
+        native=True,
+    )
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_each_validator_has_ports_of_its_own(tmp_path: Path, ipv6: bool) -> None:
+    layout = made_for_validators(tmp_path, 0, ipv6=ipv6)
+    assert list(layout.validators) == ["validator-1", "validator-2", "validator-3"]
+    assert layout.validators["validator-1"].rpc == layout.rpc_port
+    ports = [port for pair in layout.validators.values() for port in pair]
+    ports += [layout.author_port, *layout.readers.values()]
+    ports += [layout.port_of(folder) for folder in layout.hosters + layout.attestors]
+    assert len(set(ports)) == len(ports) == len(layout.choices.ports)
+    assert list(layout.readers) == ["reader-1"]
+    assert layout.choices.block_ms == 1_000
+    # A second start goes on with it.
+    assert made_for_validators(tmp_path, 0).choices == layout.choices
+
+
+def test_hosters_and_attestors_share_the_validators(tmp_path: Path) -> None:
+    layout = made_for_validators(tmp_path, 0)
+    urls = [layout.url_for(folder) for folder in layout.hosters + layout.attestors]
+    nodes = [f"ws://{HOST}:{ports.rpc}" for ports in layout.validators.values()]
+    assert urls == [*nodes, *nodes]
+    config = load_config(layout.attestors[0] / "attestor.toml", AttestorConfig)
+    assert config.chain.url == nodes[2]
+
+
+def test_a_folder_keeps_the_kind_of_chain_that_it_was_made_with(tmp_path: Path) -> None:
+    def again(name: str, *, native: bool) -> Layout:
+        left_out = {"attestors": None, "hosters": None, "block_ms": None}
+        return open_layout(tmp_path / name, **left_out, port=0, native=native)
+
+    made(tmp_path / "embedded", ipv6=False)
+    with pytest.raises(UsageError, match="was made without --native"):
+        again("embedded", native=True)
+    made_for_validators(tmp_path / "native", 0)
+    with pytest.raises(UsageError, match="was made with --native"):
+        again("native", native=False)
