@@ -137,6 +137,19 @@ async def test_a_future_transaction_waits_in_the_pool(
     assert await rpc.request("system_accountNextIndex", account.address) == 2
 
 
+async def test_what_other_clients_use_is_there(rpc: Rpc) -> None:
+    methods = set((await rpc.request("rpc_methods"))["methods"])
+    assert methods >= {
+        "author_submitAndWatchExtrinsic",
+        "chainHead_v1_follow",
+        "chainSpec_v1_genesisHash",
+        "payment_queryInfo",
+        "state_subscribeStorage",
+        "system_accountNextIndex",
+        "transaction_v1_broadcast",
+    }
+
+
 async def test_requests_that_make_no_sense_are_refused(rpc: Rpc) -> None:
     for method, parameters, code in (
         ("datdot_nothing", [], METHOD_NOT_FOUND),
