@@ -190,7 +190,7 @@ class ExtrinsicStatus(Watch):
 
 
 class Client(Protocol):
-    """What those methods see of a connection whose effects end with it."""
+    """What a method whose effects end with the connection sees of it."""
 
     broadcasts: dict[str, Broadcast]
 
