@@ -122,8 +122,8 @@ HEARS_MS = 100
 """From a block to whoever acts on it."""
 MOST_STEPS = 1 << 40
 
-IN_VAIN = ("FraudKnown", "NothingToSlash", "AlreadyClosed")
-"""What an honest worker may hear when somebody else was first."""
+IN_VAIN = ("FraudKnown", "NothingToSlash", "AlreadyClosed", "Closing")
+"""What anybody may hear when somebody else was first."""
 
 Refusals = Mapping[AttestorCheat, frozenset[str]]
 
@@ -248,6 +248,7 @@ class Day:
         self._fresh: list[Case] = []
         self._flippings: dict[int, Flipping] = {}
         self._hostings: dict[int, Hoster] = {}
+        self._returning: set[tuple[Role, bytes]] = set()
         self._closed = 0
         self._stopping = False
         self._over = False
@@ -699,9 +700,14 @@ class Day:
 
     def _inactive(self, event: Draining | Deactivated) -> None:
         """Who is drawn no more comes back: it pays up, and goes on as before."""
-        self._soon(self._come_back, event.role, event.account, after_ms=10 * MINUTE_MS)
+        who = event.role, event.account
+        # It may hear of it twice, by an absence and by a fraud.
+        if who not in self._returning:
+            self._returning.add(who)
+            self._soon(self._come_back, *who, after_ms=10 * MINUTE_MS)
 
     def _come_back(self, role: Role, account: bytes) -> None:
+        self._returning.discard((role, account))
         provider = self.chain.read(storage.PROVIDERS, role, account)
         if provider is not None and not provider.wants_work and not self._stopping:
             self._submit(Undrain(role), self._people[account])
