@@ -35,10 +35,19 @@ PRIORITY_DOWNLOAD = 0
 
 @dataclass(slots=True)
 class Frame:
-    """Messages (type, body) to send in one frame; `batch`: in the form of a batch."""
+    """Messages (type, body) to send in one frame.
+
+    Attributes:
+        messages: of one, or of several in a batch.
+        batch: whether to send it in the form of a batch.
+        request: the id of the request for a block that it is, else 0.
+        nodes: how many tree nodes the stock client looks up in vain before it sends it.
+    """
 
     messages: tuple[tuple[int, bytes], ...]
     batch: bool
+    request: int = 0
+    nodes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +59,13 @@ class HeadVerified:
 
 @dataclass(slots=True)
 class BlockVerified:
-    """The block of request `request` was verified."""
+    """The block of request `request` was verified; `learnt` are the tree nodes that came new."""
 
     request: int
     index: int
     data: bytes
     leaf: Node
+    learnt: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +194,8 @@ class ClientSession:
         remote: the hoster's last sync, or None.
         remote_blocks: what it says it has.
         nodes: all verified tree nodes by index: those of the heads and of what was read.
+        unwritten: those of them that the stock client would not find in its storage yet; whoever
+            reads sets and takes them.
     """
 
     def __init__(
@@ -210,6 +222,7 @@ class ClientSession:
         self.remote_blocks = RemoteBlocks()
         self._nodes: dict[int, Node] = {} if nodes is None else nodes
         self.nodes: Mapping[int, Node] = MappingProxyType(self._nodes)
+        self.unwritten: set[int] = set()
         self._manifest: Manifest | None = None if head is None else head.manifest
         self._announces = announces
         self._outbox: list[Frame] = []
@@ -289,7 +302,8 @@ class ClientSession:
             self._cancels_before[request_id] = self._cancels
             block = m.RequestBlock(index, levels)
             request = m.Request(request_id, head.fork, block=block, priority=priority)
-            self._push((m.Type.REQUEST, request.encode()))
+            message = (m.Type.REQUEST, request.encode())
+            self._outbox.append(Frame((message,), False, request_id, levels))
         return [request_id for _levels, request_id, _index in wanted]
 
     def cancel(self, request_id: int) -> None:
@@ -389,12 +403,14 @@ class ClientSession:
         if data.upgrade is not None or data.hash is not None or data.seek is not None:
             raise BadProof(f"block {index} comes with what was not asked for")
         leaf = leaf_node(index, block.value)
-        for node in verify_path(self._nodes, leaf, block.nodes):
+        path = verify_path(self._nodes, leaf, block.nodes)
+        learnt = [node.index for node in path if node.index not in self._nodes]
+        for node in path:
             self._nodes[node.index] = node
         self._have.add(index)
         if self._announces and len(self._have) == head.length:
             self._push((m.Type.RANGE, m.Range(0, head.length).encode()))
-        return BlockVerified(data.request, index, block.value, leaf)
+        return BlockVerified(data.request, index, block.value, leaf, learnt)
 
     def _on_upgrade(self, request: m.Request, data: m.Data) -> list[Event]:
         self._upgrade = None
@@ -502,9 +518,9 @@ class ClientSession:
         return [AnsweredLate()] if request_id in self._cancelled else []
 
     def _missing_levels(self, block: int) -> int:
-        """How many levels lie between a block's leaf and the first verified node above it."""
-        nodes = self._nodes
+        """How many levels lie between a block's leaf and the first written node above it."""
+        nodes, unwritten = self._nodes, self.unwritten
         level = 0
-        while node_index(level, block >> level) not in nodes:
+        while (index := node_index(level, block >> level)) not in nodes or index in unwritten:
             level += 1
         return level

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import trio
 
+from offchain_worker.hypercore.alarm import Alarm
 from offchain_worker.hypercore.arrival import StampedReader
 from offchain_worker.hypercore.encoding import blake2b_256
 from offchain_worker.hypercore.errors import (
@@ -41,7 +42,7 @@ from offchain_worker.hypercore.protomux import (
     encode_message,
 )
 from offchain_worker.hypercore.queues import WeightedQueue
-from offchain_worker.hypercore.sealing import SEAL_BYTES
+from offchain_worker.hypercore.sealing import LENGTH_BYTES, SEAL_BYTES
 from offchain_worker.hypercore.secret_stream import MAX_FRAME_BYTES, SecretStream
 from offchain_worker.keys import KeyPair
 
@@ -291,6 +292,7 @@ class Connection:
         idle_timeout: float,
         incoming_bytes: int,
         max_strays: int | None,
+        apart: bool,
     ) -> None:
         """Made by `open_connection` only."""
         if secret.session is None:
@@ -313,6 +315,7 @@ class Connection:
         self._channels: dict[MuxChannel, Channel] = {}
         self._handlers: dict[tuple[str, bytes | None], Handler] = {}
         self._outgoing: WeightedQueue[bytes] = WeightedQueue(QUEUE_BYTES)
+        self._apart = apart
         self._keep_alive = keep_alive
         self._idle_timeout = idle_timeout
         self._scope = trio.CancelScope(shield=True)
@@ -320,6 +323,8 @@ class Connection:
         self._last_read = self._last_written = self._last_keep_alive = trio.current_time()
         self._writing_since = math.inf
         self._stamps: list[Callable[[float], None]] = []
+        self._alarm: Alarm | None = None
+        self._nursery: trio.Nursery | None = None
         self._written = trio.lowlevel.ParkingLot()
 
     async def open_channel(
@@ -403,6 +408,24 @@ class Connection:
         """
         self._stamps.append(stamp)
 
+    def call_at(self, when: float, call: Callable[[], None]) -> None:
+        """Call `call` at `when`, seconds of `trio.current_time`, as exactly as `Alarm` can.
+
+        It must not wait, and may raise as what a `Receiver` does. When the connection has ended
+        before, it is not called.
+        """
+        if self._alarm is None:
+            if self._nursery is None or self.error is not None:
+                return
+            self._alarm = Alarm()
+            self._nursery.start_soon(self._guard, self._alarm.run)
+        self._alarm.call_at(when, call)
+
+    def be_patient(self, seconds: float) -> None:
+        """Let what `call_at` calls be late by so much, or until something comes from the peer."""
+        if self._alarm is not None:
+            self._alarm.patience = seconds
+
     # --- inside ---------------------------------------------------------------------------------
 
     def _stamp(self, now: float) -> None:
@@ -467,7 +490,8 @@ class Connection:
         """
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
+                async with trio.open_nursery() as self._nursery:
+                    nursery = self._nursery
                     nursery.start_soon(self._guard, partial(self._read, first))
                     nursery.start_soon(self._guard, self._write)
                     nursery.start_soon(self._guard, self._watch)
@@ -507,6 +531,8 @@ class Connection:
                 self._mux.stray(self._secret.keep_alives - self._keep_alives)
                 self._keep_alives = self._secret.keep_alives
             await self._take(plaintexts, reader.arrived)
+            if self._alarm is not None:
+                self._alarm.ring()
 
     async def _take(self, plaintexts: list[bytes], arrived: float) -> None:
         taken = 0
@@ -566,11 +592,24 @@ class Connection:
             if self.tap is not None:
                 for plaintext in plaintexts:
                     self.tap(True, plaintext, self._writing_since)
-            await self._stream.send_all(frames)
+            if self._apart and len(plaintexts) > 1:
+                await self._send_apart(frames, plaintexts)
+            else:
+                await self._stream.send_all(frames)
             self._writing_since = math.inf
             self._last_written = trio.current_time()
             self.bytes_out += len(frames)
             self._written.unpark_all()
+
+    async def _send_apart(self, frames: bytearray, plaintexts: Sequence[bytes]) -> None:
+        """Hand over frame by frame."""
+        with memoryview(frames) as whole:
+            start = 0
+            for plaintext in plaintexts:
+                stop = start + LENGTH_BYTES + len(plaintext) + SEAL_BYTES
+                with whole[start:stop] as one:
+                    await self._stream.send_all(one)
+                start = stop
 
     async def _watch(self) -> None:
         """Send keep-alives, and end a connection on which nothing moves."""
@@ -610,6 +649,7 @@ async def open_connection(
     incoming_bytes: int = QUEUE_BYTES,
     max_strays: int | None = None,
     early: bool = False,
+    apart: bool = False,
 ) -> AsyncIterator[Connection]:
     """Run the handshake over `stream` and hold the connection for the body.
 
@@ -640,6 +680,8 @@ async def open_connection(
         early: hold the connection as soon as its keys are known, as the stock client does, and
             not only when the peer has shown that it has them too (`Connection.established`).
             Until then what goes wrong with the handshake ends the connection as `Disconnected`.
+        apart: hand each message to the stream by itself, which over TCP makes a packet of each, as
+            the stock client does; it takes more of the processor.
 
     Raises:
         HandshakeFailed: wrong bytes, the peer went away, or `timeout`.
@@ -675,6 +717,7 @@ async def open_connection(
         idle_timeout=idle_timeout,
         incoming_bytes=incoming_bytes,
         max_strays=max_strays,
+        apart=apart,
     )
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:

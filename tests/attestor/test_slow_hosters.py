@@ -13,9 +13,10 @@ from offchain_worker.explorer.history import read_history
 from offchain_worker.explorer.verify import verify_history
 from offchain_worker.hoster.adversary import Fault
 
-SLA = Sla(latency_p50_us=3_000, throughput=1_000_000)
+SLA = Sla(latency_p50_us=3_000, throughput=250_000)
 """For the chunks of 64 bytes here slow hosters take five milliseconds each, the proxy ten for a
-window's; honest ones almost none. Whichever habit the attestors draw, one of the bounds tells."""
+window's; honest ones almost none, and the client what a stock one takes. Whichever habit the
+attestors draw, one of the bounds tells."""
 
 
 async def settlements(world: World) -> dict[str, Settlement]:

@@ -172,17 +172,18 @@ async def test_a_throttle_after_a_hundred_shows_in_who_reads_on(autojump_clock, 
 
 
 async def test_a_proxy_shows_by_its_way_to_the_other_hoster(autojump_clock, world):
-    """Its greatest latency holds the pauses that its own client makes at a first head."""
+    """Its own client takes as long as a stock one from what comes to what follows from it."""
     for median, greatest in await latencies(world, Fault.PROXY):
-        assert median == AWAY_US
+        assert AWAY_US <= median < AWAY_US + 1_000
         assert AWAY_US <= greatest < AWAY_US + 100_000
 
 
 @pytest.mark.parametrize(("fault", "slow"), [(Fault.SLOW, 150), (Fault.THROTTLE, 50)])
 async def test_they_show_in_throughput_too(autojump_clock, world, fault, slow):
+    """But for the milliseconds until the client has asked for a whole window."""
     size = sum(len(chunk(index)) for index in range(150))
     last = (await audits(world, fault, windowed=True))[-1]
-    assert last.throughput == pytest.approx(size / (slow * DELAY_S), rel=0.01)
+    assert last.throughput == pytest.approx(size / (slow * DELAY_S), rel=0.03)
 
 
 async def test_a_proxy_fetches_a_window_at_once_and_shows_less_in_throughput(autojump_clock, world):

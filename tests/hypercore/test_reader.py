@@ -28,9 +28,13 @@ from offchain_worker.hypercore.errors import (
 )
 from offchain_worker.hypercore.feed import Head
 from offchain_worker.hypercore.manifest import single_signer_manifest
-from offchain_worker.hypercore.reader import EXTENSION_QUEUE, open_reader
+from offchain_worker.hypercore.pace import Pace
+from offchain_worker.hypercore.reader import EXTENSION_QUEUE, Reader, open_reader
 from offchain_worker.hypercore.server import FeedSession, NoEvents
 from offchain_worker.hypercore.tree import Node
+
+LOOKED_UP_S = 0.05
+"""Of virtual time: what is asked for has been sent then."""
 
 
 def honest(_request: m.Request, right: Reply) -> Reply:
@@ -69,7 +73,7 @@ def only_heads(request: m.Request, right: Reply) -> Reply:
     return right if request.upgrade else None
 
 
-async def test_a_download_begins_with_one_request_and_fills_its_window_then() -> None:
+async def test_a_download_begins_with_one_request_and_fills_its_window_then(autojump_clock) -> None:
     """As the stock client: a range that was just added is looked at once, then at each message."""
     feed = MemoryFeed(200)
     channels: list[Channel] = []
@@ -81,26 +85,102 @@ async def test_a_download_begins_with_one_request_and_fills_its_window_then() ->
     sync = m.Sync(0, 200, 200, can_upgrade=True).encode()
     async with reading(feed, liar=liar) as reader, trio.open_nursery() as nursery:
         channels[0].send_nowait(m.Type.SYNC, sync)
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(LOOKED_UP_S)
         nursery.start_soon(reader.download(range(200), 48).__anext__)
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(LOOKED_UP_S)
         assert [r.id for r in liar.requests[1:]] == [1]
         channels[0].send_nowait(m.Type.SYNC, sync)
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(LOOKED_UP_S)
         assert sorted(r.id for r in liar.requests if r.block) == list(range(1, 49))
         nursery.cancel_scope.cancel()
 
 
-async def test_with_a_new_head_never_more_in_flight_than_the_window_and_no_cancels() -> None:
+async def test_with_a_new_head_never_more_in_flight_than_the_window_and_no_cancels(
+    autojump_clock,
+) -> None:
     feed = MemoryFeed(200)
     liar = Liar(feed, only_heads)
     async with reading(feed, liar=liar) as reader, trio.open_nursery() as nursery:
         download = reader.download(range(200), 48)
         nursery.start_soon(download.__anext__)
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(LOOKED_UP_S)
         assert sorted(r.id for r in liar.requests[1:]) == list(range(1, 49))
         nursery.cancel_scope.cancel()
     assert liar.cancels == []
+
+
+async def test_requests_leave_when_their_nodes_are_looked_up(autojump_clock) -> None:
+    """Of a window those that need the fewest nodes first, a while apart, as the stock client's."""
+    sent: list[tuple[int, float]] = []
+
+    def tap(is_sent: bool, plaintext: bytes, at: float) -> None:
+        if is_sent and plaintext[:2] == bytes([1, m.Type.REQUEST]):
+            block = m.Request.decode(plaintext, 2).block
+            sent.append((block.nodes, at))
+
+    feed = MemoryFeed(200)
+    async with reading(feed) as reader:
+        reader.connection.tap = tap
+        download = reader.download(range(199, -1, -4), 48)
+        first = await download.__anext__()
+        await trio.sleep(LOOKED_UP_S)
+        window = sent[:48]
+    assert [nodes for nodes, _at in window] == sorted(nodes for nodes, _at in window)
+    times = dict(window)
+    assert len(times) > 1
+    assert sorted(times.values()) == list(times.values())
+    assert len(set(times.values())) == len(times)
+    # What is measured begins when the request left, not when it was made.
+    assert first.requested in times.values()
+
+
+async def test_a_request_that_is_taken_back_before_it_was_sent_is_not_sent(autojump_clock) -> None:
+    feed = MemoryFeed(200)
+    liar = Liar(feed, honest)
+    async with reading(feed, liar=liar) as reader:
+        with trio.move_on_after(1e-6):
+            await reader.get(0)
+        assert (await reader.get(1)).data == block(1)
+    assert [r.block.index for r in liar.requests if r.block] == [1]
+    assert liar.cancels == [1]
+
+
+async def test_what_has_come_in_time_is_not_late_for_being_written(
+    autojump_clock, monkeypatch
+) -> None:
+    monkeypatch.setattr(Pace, "write", lambda _pace, _size: 100.0)
+    feed = MemoryFeed(60)
+    async with reading(feed) as reader:
+        assert (await reader.get(7)).data == block(7)
+        got = {b.index: b.data async for b in reader.download(range(60), 8)}
+    assert got == feed.blocks
+
+
+async def test_what_has_come_is_read_though_the_hoster_leaves(autojump_clock, monkeypatch) -> None:
+    monkeypatch.setattr(Pace, "write", lambda _pace, _size: 100.0)
+    feed = MemoryFeed(60)
+    channels: list[Channel] = []
+    liar = Liar(
+        feed,
+        lambda _request, right: right if len(liar.requests) <= 11 else None,
+        after=lambda _request, _connection, channel: channels.append(channel),
+    )
+    got: list[int] = []
+
+    async def read_all(reader: Reader) -> None:
+        async for one in reader.download(range(60)):
+            got.append(one.index)  # noqa: PERF401 - it ends with an error
+
+    async def read_until_refused(reader: Reader) -> None:
+        with pytest.raises(NoData):
+            await read_all(reader)
+
+    async with reading(feed, liar=liar) as reader, trio.open_nursery() as nursery:
+        nursery.start_soon(read_until_refused, reader)
+        await trio.sleep(LOOKED_UP_S)
+        assert got == []
+        channels[0].close()
+    assert got == [r.block.index for r in liar.requests[1:11] if r.block]
 
 
 async def test_what_a_closed_download_asked_for_is_thrown_away() -> None:
