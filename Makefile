@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
-.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz model bench wheel \
+.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz model bench bench-chain wheel \
 	clients npm-peers test-node interop distinguish image lock clean native-node test-native \
 	testnet-native
 
@@ -69,6 +69,18 @@ fuzz: $(VENV)/installed
 ## Figures of this machine; PARTS chooses among those that benchmarks/__main__.py lists.
 bench: $(VENV)/installed $(if $(PARTS),$(if $(filter transport,$(PARTS)),npm-peers),npm-peers)
 	$(BIN)/python -m benchmarks $(PARTS)
+
+## Benchmark the chain's calls and hooks in the compiled runtime and write their weights anew; outside CI:
+## tens of minutes where the node's crates are not built. ONLY=name measures that and writes nothing.
+bench-chain: MACHINE ?= $(shell sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)
+bench-chain: $(VENV)/installed
+	$(BIN)/python local-node/build-wasm --install
+	$(BIN)/python local-node/build-wasm --benchmarks build/benchmarks/runtime.wasm
+	cd local-node/node && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/native-node \
+		cargo build --release --locked --bin datdot-benchmark
+	$(CARGO_TARGET_DIR)/native-node/release/datdot-benchmark --wasm build/benchmarks/runtime.wasm \
+		--root local-node --table docs/weights.md --machine "$(MACHINE)" $(if $(ONLY),--only $(ONLY)) $(ARGS)
+	rustfmt --edition 2021 --config-path local-node local-node/pallets/*/src/weights.rs
 
 ## The coinflip's TLA+ model, checked by TLC (needs java and mvn); MODEL_SECONDS bounds n = 4.
 model:

@@ -5,6 +5,8 @@ use crate::{
     Performance, Runtime, RuntimeCall, RuntimeGenesisConfig, SessionKeys, System,
     TransactionPayment, VERSION,
 };
+#[cfg(feature = "runtime-benchmarks")]
+use crate::{AllPalletsWithSystem, Hosting, Providers};
 use alloc::vec::Vec;
 use datdot_primitives::{
     answer::{self, Answer, AnswerError, Demanded},
@@ -22,6 +24,11 @@ use datdot_primitives::{
     tree::{self, Node, Root, TreeError},
     AccountBytes, Hash as Digest, PublicKey, Signature as Ed25519Signature,
 };
+#[cfg(feature = "runtime-benchmarks")]
+use frame::deps::{
+    frame_benchmarking,
+    frame_support::traits::{StorageInfo, StorageInfoTrait, WhitelistedStorageKeys},
+};
 use frame::{
     deps::{
         sp_consensus_aura::{self, sr25519::AuthorityId as AuraId},
@@ -37,6 +44,13 @@ use frame::{
 use pallet_hosting::Sla;
 use pallet_performance::{ChallengeId, Duty, HosterPage, HosterSummary, OpenChallenge, Rank};
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
+
+#[cfg(feature = "runtime-benchmarks")]
+frame_benchmarking::define_benchmarks!(
+    [pallet_providers, Providers]
+    [pallet_hosting, Hosting]
+    [pallet_performance, Performance]
+);
 
 impl_runtime_apis! {
     impl apis::Core<Block> for Runtime {
@@ -381,6 +395,27 @@ impl_runtime_apis! {
 
         fn check_report(report: Report, expected: Expected) -> Result<Checked, ReportError> {
             report::check(&report, &expected, |_| false)
+        }
+    }
+
+    #[cfg(feature = "runtime-benchmarks")]
+    impl frame_benchmarking::Benchmark<Block> for Runtime {
+        fn benchmark_metadata(
+            extra: bool,
+        ) -> (Vec<frame_benchmarking::BenchmarkList>, Vec<StorageInfo>) {
+            let mut list = Vec::new();
+            list_benchmarks!(list, extra);
+            (list, AllPalletsWithSystem::storage_info())
+        }
+
+        fn dispatch_benchmark(
+            config: frame_benchmarking::BenchmarkConfig,
+        ) -> Result<Vec<frame_benchmarking::BenchmarkBatch>, alloc::string::String> {
+            let whitelist = AllPalletsWithSystem::whitelisted_storage_keys();
+            let params = (&config, &whitelist);
+            let mut batches = Vec::new();
+            add_benchmarks!(params, batches);
+            Ok(batches)
         }
     }
 

@@ -146,9 +146,8 @@ pub fn register(account: AccountId, number: u8, role: Role) {
     });
 }
 
-/// Run the test on a new chain with a hoster, an attestor and a published feed, then check what
-/// must always hold.
-pub fn on_chain(test: impl FnOnce()) {
+/// A new chain at block 1.
+pub fn new_test_ext() -> TestState {
     let mut storage = frame_system::GenesisConfig::<Test>::default()
         .build_storage()
         .unwrap();
@@ -161,8 +160,15 @@ pub fn on_chain(test: impl FnOnce()) {
     }
     .assimilate_storage(&mut storage)
     .unwrap();
-    TestState::new(storage).execute_with(|| {
-        System::set_block_number(1);
+    let mut state = TestState::new(storage);
+    state.execute_with(|| System::set_block_number(1));
+    state
+}
+
+/// Run the test on a new chain with a hoster, an attestor and a published feed, then check what
+/// must always hold.
+pub fn on_chain(test: impl FnOnce()) {
+    new_test_ext().execute_with(|| {
         register(HOSTER, 1, Role::Hoster);
         register(ATTESTOR, 2, Role::Attestor);
         System::set_block_number(2);

@@ -135,7 +135,7 @@ impl<T: Config> Pallet<T> {
         let mut weight = T::WeightInfo::answer_demand(answer.encoded_size() as u32);
         if Self::is_complete(id, &challenge) {
             Self::settle(id, challenge, None);
-            weight.saturating_accrue(T::WeightInfo::settle());
+            weight.saturating_accrue(Self::settlement_weight());
         }
         Ok((Some(weight), Pays::No).into())
     }

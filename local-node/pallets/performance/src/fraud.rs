@@ -24,6 +24,14 @@ const REPORTERS: Balance = 2;
 const FORGOTTEN: usize = 2;
 
 impl<T: Config> Pallet<T> {
+    /// What a proof costs.
+    pub(crate) fn proof_weight(proof: &Proof) -> Weight {
+        match proof {
+            Proof::Equivocation { .. } | Proof::BadReveal { .. } => T::WeightInfo::report_fraud(),
+            Proof::FalseReceipt { .. } => T::WeightInfo::report_false_receipt(),
+        }
+    }
+
     pub(crate) fn do_report_fraud(
         reporter: T::AccountId,
         proof: &Proof,
@@ -52,7 +60,7 @@ impl<T: Config> Pallet<T> {
             .ok_or(Error::<T>::ProofMember)?;
         Self::expel_member(id, place);
         Self::punish(id, number, offender, offence.kind, offence.id, reporter);
-        Ok((Some(T::WeightInfo::report_fraud()), Pays::No).into())
+        Ok((Some(Self::proof_weight(proof)), Pays::No).into())
     }
 
     /// E6 needs no challenge: a hoster signs receipts for all readers.
@@ -99,7 +107,7 @@ impl<T: Config> Pallet<T> {
             slashed,
             reward,
         });
-        Ok((Some(T::WeightInfo::report_fraud()), Pays::No).into())
+        Ok((Some(Self::proof_weight(proof)), Pays::No).into())
     }
 
     /// Removes the first of the false receipts that nobody can bring any more.

@@ -52,9 +52,6 @@
 //! An unanswered demand fails the challenge, whatever the others say, and costs a part of the
 //! hosting's bond, half of it to the demander. No challenge is settled while a demand can be
 //! answered.
-//!
-//! # What is not there
-//! * Benchmarks: the weights are conservative constants.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
@@ -62,8 +59,12 @@
 extern crate alloc;
 
 pub mod api;
+#[cfg(feature = "runtime-benchmarks")]
+mod benchmarking;
 mod demands;
 mod fallback;
+#[cfg(any(test, feature = "mock", feature = "runtime-benchmarks"))]
+pub mod fixtures;
 mod flip;
 mod fraud;
 pub mod medians;
@@ -713,7 +714,8 @@ pub mod pallet {
     #[pallet::hooks]
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(_: BlockNumberFor<T>) -> Weight {
-            T::WeightInfo::on_initialize(Self::store_start_hashes())
+            let started = Self::store_start_hashes();
+            T::WeightInfo::on_initialize(started).saturating_add(T::WeightInfo::on_finalize())
         }
 
         fn on_poll(_: BlockNumberFor<T>, meter: &mut WeightMeter) {
@@ -793,8 +795,7 @@ pub mod pallet {
         /// Free of charge. The last report settles the challenge.
         #[pallet::call_index(3)]
         #[pallet::weight(
-            T::WeightInfo::submit_report(report.encoded_size() as u32)
-                .saturating_add(T::WeightInfo::settle())
+            Pallet::<T>::report_weight(report).saturating_add(Pallet::<T>::settlement_weight())
         )]
         pub fn submit_report(
             origin: OriginFor<T>,
@@ -811,7 +812,7 @@ pub mod pallet {
         #[pallet::call_index(4)]
         #[pallet::weight(
             T::WeightInfo::answer_demand(answer.encoded_size() as u32)
-                .saturating_add(T::WeightInfo::settle())
+                .saturating_add(Pallet::<T>::settlement_weight())
         )]
         pub fn answer_demand(
             origin: OriginFor<T>,
@@ -827,7 +828,7 @@ pub mod pallet {
         /// receipt that its own tree contradicts; by anybody, who gets half of what it costs the
         /// offender (challenge.md §5). Free of charge.
         #[pallet::call_index(5)]
-        #[pallet::weight(T::WeightInfo::report_fraud())]
+        #[pallet::weight(Pallet::<T>::proof_weight(proof))]
         pub fn report_fraud(origin: OriginFor<T>, proof: Box<Proof>) -> DispatchResultWithPostInfo {
             let who = ensure_signed(origin)?;
             Self::do_report_fraud(who, &proof)
@@ -835,7 +836,7 @@ pub mod pallet {
 
         /// Settles a challenge after D, once no demand can be answered any more; by anybody, who gets a tenth of the absence fees.
         #[pallet::call_index(6)]
-        #[pallet::weight(T::WeightInfo::settle())]
+        #[pallet::weight(Pallet::<T>::settlement_weight())]
         pub fn close_challenge(origin: OriginFor<T>, id: ChallengeId) -> DispatchResult {
             let who = ensure_signed(origin)?;
             Self::do_close_challenge(who, id)

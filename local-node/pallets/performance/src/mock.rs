@@ -2,18 +2,14 @@
 //! secrets, a feed, receipts and reports, made in the test.
 
 use alloc::{collections::BTreeMap, vec, vec::Vec};
-use codec::Encode;
 use datdot_primitives::{
     answer::Answer,
     attempts::{index_of, Attempt},
-    coinflip::{
-        commit_payload, commitment_y, commitment_z, echo_payload, reveal_payload,
-        root as coinflip_root, topic as coinflip_topic, Opening,
-    },
+    coinflip::{commitment_z, topic as coinflip_topic, Opening},
     draws::Opened,
-    evidence::{self, EnvelopeBytes, Proof},
+    evidence::{self, Proof},
     head::{manifest_key, single_signer_manifest, Feed, FeedKind, Head},
-    receipt::{signable as receipt_signable, Entry, Receipt},
+    receipt::{Entry, Receipt},
     report::{
         binding_message, Body, Failure, Metrics, Outcome, PeerMetrics, Percentiles, Reason, Report,
         Served,
@@ -21,7 +17,7 @@ use datdot_primitives::{
     tree::{leaf_hash, parent, tree_hash, Node, Root},
     Hash, PublicKey, Signature,
 };
-use ed25519_zebra::{SigningKey, VerificationKeyBytes};
+use ed25519_zebra::SigningKey;
 use frame::{
     deps::{
         frame_support::weights::WeightMeter,
@@ -35,6 +31,9 @@ use frame::{
 use pallet_hosting::{HostingId, Terms};
 use pallet_providers::{Endpoint, Ip, Role};
 
+pub use crate::fixtures::{
+    anchor_of, envelope, key, public, secret, sign, signed_receipt, Echoes, Openings,
+};
 use crate::{
     self as pallet_performance,
     types::{Balance, BlockNumber, ChallengeId},
@@ -173,24 +172,6 @@ pub fn origin(number: u8) -> RuntimeOrigin {
 
 pub fn balance(number: u8) -> Balance {
     Balances::free_balance(account(number))
-}
-
-/// A key made of what it is for.
-pub fn key(purpose: impl Encode) -> SigningKey {
-    SigningKey::from(sp_io::hashing::blake2_256(&("key", purpose).encode()))
-}
-
-pub fn public(key: &SigningKey) -> PublicKey {
-    VerificationKeyBytes::from(key).into()
-}
-
-pub fn sign(key: &SigningKey, message: &[u8]) -> Signature {
-    key.sign(message).into()
-}
-
-/// A secret made of what it is for.
-pub fn secret(purpose: impl Encode) -> Hash {
-    sp_io::hashing::blake2_256(&("secret", purpose).encode())
 }
 
 pub fn session_key(attestor: u8) -> SigningKey {
@@ -516,9 +497,6 @@ pub fn topic_of(id: ChallengeId, attempt: u32, members: u32) -> Hash {
     coinflip_topic(&genesis_hash(), id, &start, attempt, &keys)
 }
 
-pub type Openings = BoundedVec<Opening, ConstU32<32>>;
-pub type Echoes = BoundedVec<Signature, ConstU32<32>>;
-
 /// The commitment z of the member at this place of the start roster, in a topic.
 pub fn z(id: ChallengeId, place: usize, topic: &Hash) -> Hash {
     commitment_z(
@@ -540,35 +518,19 @@ pub fn anchor_among(id: ChallengeId, topic: &Hash, members: u32) -> (Openings, E
         .expect("it is there")
         .roster
         .len();
-    let places: Vec<usize> = (0..count)
+    let members: Vec<(SigningKey, Opening)> = (0..count)
         .filter(|place| members & (1 << place) != 0)
-        .collect();
-    let mut openings = Vec::new();
-    let mut commitments = Vec::new();
-    for &place in &places {
-        let number = number(id, place);
-        let opening = Opening {
-            z: z(id, place, topic),
-            salt: secret(("salt", id, number)),
-            x: secret(("x", id, number)),
-        };
-        let key = public(&session_key(number));
-        let y = commitment_y(topic, &key, &opening.salt, &opening.x);
-        commitments.push((y, opening.z));
-        openings.push(opening);
-    }
-    let root = coinflip_root(topic, &commitments);
-    let echoes: Vec<Signature> = places
-        .iter()
-        .map(|&place| {
-            let key = session_key(number(id, place));
-            sign(&key, &echo_payload(topic, &public(&key), &root))
+        .map(|place| {
+            let number = number(id, place);
+            let opening = Opening {
+                z: z(id, place, topic),
+                salt: secret(("salt", id, number)),
+                x: secret(("x", id, number)),
+            };
+            (session_key(number), opening)
         })
         .collect();
-    (
-        openings.try_into().expect("it fits"),
-        echoes.try_into().expect("it fits"),
-    )
+    anchor_of(topic, &members)
 }
 
 /// Anchors an honest run of an attempt, as the member at this place of the start roster.
@@ -640,24 +602,6 @@ pub fn fallen_back(committed: &[usize]) -> ChallengeId {
 }
 
 // Evidence.
-
-/// The bytes of an envelope that this key signed.
-pub fn envelope(topic: &Hash, index: u16, body: &evidence::Body, by: &SigningKey) -> EnvelopeBytes {
-    let key = public(by);
-    let (kind, parts, payload) = match body {
-        evidence::Body::Commit { y, z } => (1, vec![*y, *z], commit_payload(topic, &key, y, z)),
-        evidence::Body::Echo(root) => (2, vec![*root], echo_payload(topic, &key, root)),
-        evidence::Body::Reveal { salt, x } => {
-            (3, vec![*salt, *x], reveal_payload(topic, &key, salt, x))
-        }
-    };
-    let mut bytes = vec![kind];
-    bytes.extend_from_slice(topic);
-    bytes.extend_from_slice(&index.to_le_bytes());
-    bytes.extend_from_slice(parts.as_flattened());
-    bytes.extend_from_slice(&sign(by, &payload));
-    bytes.try_into().expect("it fits")
-}
 
 /// Two roots signed in one attempt, by the member at this place of the start roster.
 pub fn equivocation(id: ChallengeId, number: u32, place: usize) -> Proof {
@@ -890,14 +834,6 @@ pub fn draft(id: ChallengeId, index: usize) -> Draft {
             })
             .collect(),
     }
-}
-
-/// A receipt's bytes with the signature of this key.
-pub fn signed_receipt(body: Vec<u8>, hoster: &SigningKey) -> Vec<u8> {
-    let signature = sign(hoster, &receipt_signable(&body));
-    let mut bytes = body;
-    bytes.extend_from_slice(&signature);
-    bytes
 }
 
 impl Draft {

@@ -20,6 +20,17 @@ use crate::{
 };
 
 impl<T: Config> Pallet<T> {
+    /// What a report costs that does not settle the challenge: by its leaves and nodes.
+    pub(crate) fn report_weight(report: &Report) -> Weight {
+        match &report.body.outcome {
+            Outcome::Served(served) => {
+                let parts = served.sizes.len() + served.nodes.len();
+                T::WeightInfo::submit_report(parts as u32)
+            }
+            Outcome::Failed(_) => T::WeightInfo::submit_failure(),
+        }
+    }
+
     pub(crate) fn do_submit_report(
         who: T::AccountId,
         id: ChallengeId,
@@ -66,10 +77,10 @@ impl<T: Config> Pallet<T> {
             Self::demand(id, &mut challenge, &who, chunk);
         }
 
-        let mut weight = T::WeightInfo::submit_report(bytes);
+        let mut weight = Self::report_weight(report);
         if Self::is_complete(id, &challenge) {
             Self::settle(id, challenge, None);
-            weight.saturating_accrue(T::WeightInfo::settle());
+            weight.saturating_accrue(Self::settlement_weight());
         }
         Ok((Some(weight), Pays::No).into())
     }

@@ -17,7 +17,7 @@ use crate::{
         Verdict,
     },
     Challenges, Config, CreditOf, Error, Event, Fallbacks, Flips, History, Pallet, Reports, Rooms,
-    Running, Settlements, Tallies,
+    Running, Settlements, Tallies, WeightInfo,
 };
 
 /// Of an absence fee, one part in so many is burnt.
@@ -36,6 +36,14 @@ struct Fees {
 }
 
 impl<T: Config> Pallet<T> {
+    /// The most that a settlement costs, by `close_challenge` or by anything else: whether all were
+    /// served, all demand what is withheld, or all are absent.
+    pub(crate) fn settlement_weight() -> Weight {
+        T::WeightInfo::settle_served()
+            .max(T::WeightInfo::settle_unanswered())
+            .max(T::WeightInfo::settle_absent())
+    }
+
     pub(crate) fn do_close_challenge(who: T::AccountId, id: ChallengeId) -> DispatchResult {
         let challenge = Challenges::<T>::get(id).ok_or(Error::<T>::UnknownChallenge)?;
         match challenge.stage {

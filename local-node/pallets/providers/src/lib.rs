@@ -13,6 +13,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "runtime-benchmarks")]
+pub mod benchmarking;
 mod endpoint;
 mod impls;
 pub mod traits;
@@ -359,7 +361,7 @@ pub mod pallet {
         /// for at most `capacity` challenges at a time. `proof` is the session key's signature over
         /// `TAG(register) ‖ genesis ‖ 0 ‖ account`.
         #[pallet::call_index(0)]
-        #[pallet::weight(T::WeightInfo::register())]
+        #[pallet::weight(T::WeightInfo::register_attestor())]
         pub fn register_attestor(
             origin: OriginFor<T>,
             session_key: PublicKey,
@@ -382,7 +384,7 @@ pub mod pallet {
         /// Become a hoster: holds `HosterBond`. It may accept hostings from `MinAge` blocks later
         /// on. `proof` is the Noise key's signature over `TAG(register) ‖ genesis ‖ 1 ‖ account`.
         #[pallet::call_index(1)]
-        #[pallet::weight(T::WeightInfo::register())]
+        #[pallet::weight(T::WeightInfo::register_hoster())]
         pub fn register_hoster(
             origin: OriginFor<T>,
             noise_key: PublicKey,
@@ -395,7 +397,7 @@ pub mod pallet {
 
         /// Listen elsewhere, at once.
         #[pallet::call_index(2)]
-        #[pallet::weight(T::WeightInfo::set())]
+        #[pallet::weight(T::WeightInfo::set_endpoint())]
         pub fn set_endpoint(
             origin: OriginFor<T>,
             role: Role,
@@ -418,7 +420,7 @@ pub mod pallet {
         /// Take part in at most `capacity` challenges at a time, at once; those that are open go
         /// on.
         #[pallet::call_index(3)]
-        #[pallet::weight(T::WeightInfo::set())]
+        #[pallet::weight(T::WeightInfo::set_capacity())]
         pub fn set_capacity(origin: OriginFor<T>, capacity: u32) -> DispatchResult {
             let account = ensure_signed(origin)?;
             Self::check_capacity(capacity)?;
@@ -453,7 +455,7 @@ pub mod pallet {
         /// Take no more work, from `MinAge` blocks later on: an attestor is drawn no more, a hoster
         /// accepts no more hostings. What is open goes on.
         #[pallet::call_index(5)]
-        #[pallet::weight(T::WeightInfo::change())]
+        #[pallet::weight(T::WeightInfo::drain())]
         pub fn drain(origin: OriginFor<T>, role: Role) -> DispatchResult {
             let account = ensure_signed(origin)?;
             let effective = Self::mutate(role, &account, |provider| {
@@ -471,7 +473,7 @@ pub mod pallet {
         /// Take work again, from `MinAge` blocks later on. Holds what fees and slashes have taken of
         /// the bond, and fails if the account has not that much.
         #[pallet::call_index(6)]
-        #[pallet::weight(T::WeightInfo::change())]
+        #[pallet::weight(T::WeightInfo::undrain())]
         pub fn undrain(origin: OriginFor<T>, role: Role) -> DispatchResult {
             let account = ensure_signed(origin)?;
             let effective = Self::mutate(role, &account, |provider| {

@@ -75,8 +75,8 @@ impl Config for Test {
     type WeightInfo = ();
 }
 
-/// Run the test on a new chain at block 1, then check what must always hold.
-pub fn on_chain(allow_private_endpoints: bool, test: impl FnOnce()) {
+/// A new chain at block 1.
+pub fn new_test_ext(allow_private_endpoints: bool) -> TestState {
     let mut storage = frame_system::GenesisConfig::<Test>::default()
         .build_storage()
         .unwrap();
@@ -94,8 +94,14 @@ pub fn on_chain(allow_private_endpoints: bool, test: impl FnOnce()) {
     }
     .assimilate_storage(&mut storage)
     .unwrap();
-    TestState::new(storage).execute_with(|| {
-        System::set_block_number(1);
+    let mut state = TestState::new(storage);
+    state.execute_with(|| System::set_block_number(1));
+    state
+}
+
+/// Run the test on a new chain at block 1, then check what must always hold.
+pub fn on_chain(allow_private_endpoints: bool, test: impl FnOnce()) {
+    new_test_ext(allow_private_endpoints).execute_with(|| {
         test();
         Pallet::<Test>::do_try_state().unwrap();
     });

@@ -7,14 +7,20 @@ use frame::prelude::Weight;
 
 /// The weights of this pallet's calls and hooks.
 pub trait WeightInfo {
-    /// `register_attestor`, `register_hoster`.
-    fn register() -> Weight;
-    /// `set_endpoint`, `set_capacity`.
-    fn set() -> Weight;
+    /// `register_attestor`.
+    fn register_attestor() -> Weight;
+    /// `register_hoster`.
+    fn register_hoster() -> Weight;
+    /// `set_endpoint`.
+    fn set_endpoint() -> Weight;
+    /// `set_capacity`.
+    fn set_capacity() -> Weight;
     /// `set_session_key`.
     fn set_session_key() -> Weight;
-    /// `drain`, `undrain`.
-    fn change() -> Weight;
+    /// `drain`.
+    fn drain() -> Weight;
+    /// `undrain`.
+    fn undrain() -> Weight;
     /// `deregister`.
     fn deregister() -> Weight;
     /// `withdraw_bond`.
@@ -29,11 +35,19 @@ const ITEM: u64 = 150_000_000;
 const PROOF: u64 = 800_000_000;
 
 impl WeightInfo for () {
-    fn register() -> Weight {
+    fn register_attestor() -> Weight {
         Weight::from_parts(PROOF + 6 * ITEM, 0)
     }
 
-    fn set() -> Weight {
+    fn register_hoster() -> Weight {
+        Weight::from_parts(PROOF + 6 * ITEM, 0)
+    }
+
+    fn set_endpoint() -> Weight {
+        Weight::from_parts(5 * ITEM, 0)
+    }
+
+    fn set_capacity() -> Weight {
         Weight::from_parts(5 * ITEM, 0)
     }
 
@@ -41,7 +55,11 @@ impl WeightInfo for () {
         Weight::from_parts(PROOF + 6 * ITEM, 0)
     }
 
-    fn change() -> Weight {
+    fn drain() -> Weight {
+        Weight::from_parts(5 * ITEM, 0)
+    }
+
+    fn undrain() -> Weight {
         Weight::from_parts(5 * ITEM, 0)
     }
 

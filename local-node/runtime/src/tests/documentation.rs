@@ -104,7 +104,7 @@ fn runtime_apis_are_explained() {
 /// Of the shape of an event, with gaps.
 #[derive(scale_info::TypeInfo)]
 #[scale_info(capture_docs = "always")]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::empty_docs)]
 enum Gaps {
     /// Explained.
     Explained {

@@ -34,9 +34,9 @@ fn attestors_flip_audit_and_report_and_the_hoster_serves() {
         let flip = (Task::Flip, Until::Timestamp(challenge.flip_end_ms()));
         let serve = (Task::Serve, Until::Timestamp(challenge.end_ms()));
         for index in 0..5 {
-            assert_eq!(duties(&member(id, index)), [flip.clone()]);
+            assert_eq!(duties(&member(id, index)), core::slice::from_ref(&flip));
         }
-        assert_eq!(hosters(), [serve.clone()]);
+        assert_eq!(hosters(), core::slice::from_ref(&serve));
         assert_eq!(duties(&account(STRANGER)), []);
         blocks(1);
         assert_ok!(anchor_attempt(id, 0, 0));
@@ -48,7 +48,7 @@ fn attestors_flip_audit_and_report_and_the_hoster_serves() {
         assert_eq!(hosters(), [serve]);
         until(challenge.end_ms());
         let report = (Task::Report, Until::Deadline(deadline(id)));
-        assert_eq!(duties(&member(id, 1)), [report.clone()]);
+        assert_eq!(duties(&member(id, 1)), core::slice::from_ref(&report));
         assert_eq!(hosters(), []);
         submit_served(id, 1);
         assert_eq!(duties(&member(id, 1)), []);
