@@ -31,6 +31,8 @@ test-rust:
 	cd local-node && cargo fmt --all --check
 	cd local-node && cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd local-node && cargo test --locked --workspace
+	cd local-node && cargo test --locked -p pallet-providers -p pallet-hosting -p pallet-performance \
+		--features pallet-performance/runtime-benchmarks benchmarking
 
 test-wasm: $(VENV)/installed
 	$(BIN)/python local-node/build-wasm --check

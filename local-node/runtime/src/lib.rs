@@ -255,7 +255,7 @@ impl pallet_providers::Config for Runtime {
     type UnbondingBlocks = UnbondingBlocks;
     type MinAge = MinAge;
     type MaxTasksPerBlock = ConstU32<64>;
-    type WeightInfo = ();
+    type WeightInfo = pallet_providers::weights::SubstrateWeight<Runtime>;
 }
 
 impl pallet_hosting::Config for Runtime {
@@ -268,7 +268,7 @@ impl pallet_hosting::Config for Runtime {
     type MinAttestorReward = ConstU128<{ 10 * MILLI_UNIT }>;
     type MaxStreak = ConstU32<3>;
     type OnHosting = Performance;
-    type WeightInfo = ();
+    type WeightInfo = pallet_hosting::weights::SubstrateWeight<Runtime>;
 }
 
 impl pallet_performance::Config for Runtime {
@@ -290,7 +290,7 @@ impl pallet_performance::Config for Runtime {
     type UnbondingBlocks = UnbondingBlocks;
     type MaxStarts = ConstU32<4>;
     type MaxDue = ConstU32<32>;
-    type WeightInfo = pallet_performance::weights::Conservative<Runtime>;
+    type WeightInfo = pallet_performance::weights::SubstrateWeight<Runtime>;
 }
 
 impl pallet_sudo::Config for Runtime {
