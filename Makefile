@@ -46,8 +46,8 @@ NATIVE_NODE := $(CARGO_TARGET_DIR)/native-node/release/datdot-node
 
 ## The native node, from some 790 crates: half an hour on two cores the first time.
 native-node:
-	local-node/build-node --install
-	local-node/build-node
+	@local-node/build-node --install
+	@local-node/build-node
 
 ## The local testnet on three validators: as testnet, with blocks each second and real finality.
 testnet-native: $(VENV)/installed native-node
