@@ -146,10 +146,14 @@ integrations/node/node_modules/.package-lock.json: integrations/node/package-loc
 interop: $(VENV)/installed npm-peers integrations/node/node_modules/.package-lock.json
 	$(BIN)/pytest tests/interop -q $(PYTEST_ARGS)
 
-## The chain by other people's clients: the polkadot.js API and Polkadot-API (Node 20 or newer).
+## The chain by other people's clients: the polkadot.js API and Polkadot-API (Node 20 or newer), and
+## subxt if there is a cargo: some 230 crates, minutes the first time.
 NODE_CLIENTS := $(patsubst %,tests/clients/%/node_modules/.package-lock.json,polkadot_js polkadot_api)
+SUBXT_CARGO := cd tests/clients/subxt && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/subxt cargo
 clients: $(VENV)/installed $(NODE_CLIENTS)
-	$(BIN)/pytest tests/clients -q $(PYTEST_ARGS)
+	$(if $(shell command -v cargo),$(SUBXT_CARGO) fmt --check)
+	$(if $(shell command -v cargo),$(SUBXT_CARGO) clippy --locked --quiet -- -D warnings)
+	$(BIN)/pytest tests/clients -q -rs $(PYTEST_ARGS)
 
 $(NODE_CLIENTS): %/node_modules/.package-lock.json: %/package-lock.json
 	cd $* && npm ci --silent
