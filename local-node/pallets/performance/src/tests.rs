@@ -1,9 +1,11 @@
 //! Every call, event and error, the edges of the phases, and whole challenges. Each test runs on
 //! the real pallets and ends with a check of all invariants (`mock::with_timing`).
 
+mod bad_input;
 mod demands;
 mod duties;
 mod endings;
+mod events;
 mod fairness;
 mod fallback;
 mod false_receipts;

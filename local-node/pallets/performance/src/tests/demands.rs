@@ -214,7 +214,7 @@ fn an_unanswered_demand_fails_the_challenge_whatever_the_others_say() {
 }
 
 #[test]
-fn a_bond_that_does_not_cover_it_again_ends_the_hosting() {
+pub(super) fn a_bond_that_does_not_cover_it_again_ends_the_hosting() {
     with_chain(|| {
         let id = reporting();
         for place in 0..3 {
@@ -246,7 +246,7 @@ fn a_bond_that_does_not_cover_it_again_ends_the_hosting() {
 }
 
 #[test]
-fn a_rewritten_feed_makes_it_inconclusive_at_best_and_the_hosting_rests() {
+pub(super) fn a_rewritten_feed_makes_it_inconclusive_at_best_and_the_hosting_rests() {
     with_chain(|| {
         let id = reporting();
         let before = (free(id, 0), balance(HOSTER));

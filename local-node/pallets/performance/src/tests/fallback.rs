@@ -618,7 +618,7 @@ fn a_slow_chain_leaves_no_time_for_audits_and_nobody_pays() {
 }
 
 #[test]
-fn after_a_fallback_the_active_report_and_settle() {
+pub(super) fn after_a_fallback_the_active_report_and_settle() {
     let timing = Timing {
         schedule: Schedule::Slots { num: 1, den: 2 },
         ..Timing::development()

@@ -18,7 +18,7 @@ use crate::{
 const MAX_AGE_MS: u64 = UNBONDING as u64 * 500;
 
 /// A receipt over the chunks 3, 4 and 5, the leaf of chunk 4 being this.
-fn receipt(leaf: Hash, issued: u64) -> Receipt {
+pub(super) fn receipt(leaf: Hash, issued: u64) -> Receipt {
     let entry = |index| Entry {
         index,
         leaf: crate::mock::leaf(index).hash,
@@ -37,7 +37,7 @@ fn receipt(leaf: Hash, issued: u64) -> Receipt {
 }
 
 /// The proof that the hoster's tree has the right leaf at this index.
-fn against(receipt: &Receipt, index: u64) -> Proof {
+pub(super) fn against(receipt: &Receipt, index: u64) -> Proof {
     let (sizes, nodes) = multiproof(LENGTH, &[index]);
     Proof::FalseReceipt {
         hoster: public(&noise_key()),
@@ -71,7 +71,7 @@ fn refused(proof: Proof, error: Error<Test>) {
 }
 
 #[test]
-fn a_false_receipt_costs_the_hoster_its_bond() {
+pub(super) fn a_false_receipt_costs_the_hoster_its_bond() {
     with_chain(|| {
         prepare(5);
         let hosting = open_hosting(10 * COST);
@@ -131,7 +131,7 @@ fn one_counts_for_each_session() {
 }
 
 #[test]
-fn who_has_left_is_slashed_as_long_as_its_bond_is_held() {
+pub(super) fn who_has_left_is_slashed_as_long_as_its_bond_is_held() {
     with_chain(|| {
         prepare(5);
         assert_ok!(Providers::deregister(origin(HOSTER), Role::Hoster));

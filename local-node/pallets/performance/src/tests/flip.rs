@@ -83,7 +83,7 @@ fn an_anchored_flip_begins_the_audits() {
 }
 
 #[test]
-fn a_late_anchor_is_free_once() {
+pub(super) fn a_late_anchor_is_free_once() {
     with_chain(|| {
         let id = anchored();
         let root = Flips::<Test>::get(id).unwrap().root;

@@ -121,7 +121,7 @@ fn each_kind_of_fraud_is_proven() {
 }
 
 #[test]
-fn an_offender_loses_its_bond_and_is_drawn_no_more() {
+pub(super) fn an_offender_loses_its_bond_and_is_drawn_no_more() {
     with_chain(|| {
         let id = flipping();
         let offender = member(id, 3);

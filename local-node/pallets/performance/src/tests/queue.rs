@@ -310,7 +310,7 @@ fn a_bounded_number_is_worked_off_in_a_block() {
 }
 
 #[test]
-fn what_is_closed_is_pruned_after_the_unbonding_time() {
+pub(super) fn what_is_closed_is_pruned_after_the_unbonding_time() {
     with_chain(|| {
         let id = reporting();
         for index in 0..5 {

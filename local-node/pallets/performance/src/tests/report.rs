@@ -242,202 +242,206 @@ fn every_byte_of_a_report_is_bound() {
     });
 }
 
+/// Something wrong in a report.
+type Spoil = fn(&mut Draft);
+/// Why it is refused.
+type Refusal = fn() -> Error<Test>;
+
+/// What is spoiled here is signed anew by hoster and audit key: only the rule refuses it.
+pub(super) const SPOILT: &[(&str, Spoil, Refusal)] = &[
+    (
+        "feed",
+        |draft| draft.receipt.feed[0] ^= 1,
+        || Error::ReceiptFeed,
+    ),
+    (
+        "client",
+        |draft| draft.receipt.client[9] ^= 1,
+        || Error::ReceiptClient,
+    ),
+    (
+        "fork",
+        |draft| draft.receipt.head.fork = 1,
+        || Error::ReceiptFork,
+    ),
+    (
+        "length below",
+        |draft| draft.receipt.head.length = VOUCHED - 1,
+        || Error::ReceiptLength,
+    ),
+    (
+        "another length",
+        |draft| draft.receipt.head.length += 1,
+        || Error::HeadSignature,
+    ),
+    (
+        "tree hash",
+        |draft| draft.receipt.head.tree_hash[0] ^= 1,
+        || Error::HeadSignature,
+    ),
+    (
+        "sequence",
+        |draft| draft.receipt.sequence = 1,
+        || Error::ReceiptSequence,
+    ),
+    (
+        "opened too late",
+        |draft| draft.receipt.opened += 1_901,
+        || Error::ReceiptOpened,
+    ),
+    (
+        "opened too early",
+        |draft| draft.receipt.opened -= 2_101,
+        || Error::ReceiptOpened,
+    ),
+    (
+        "issued",
+        |draft| draft.receipt.issued = draft.receipt.opened - 1,
+        || Error::ReceiptIssued,
+    ),
+    (
+        "a chunk twice",
+        |draft| {
+            let first = draft.receipt.entries[0];
+            draft.receipt.entries.push(first);
+        },
+        || Error::ReceiptRepeatsChunk,
+    ),
+    (
+        "a chunk less",
+        |draft| {
+            draft.receipt.entries.pop();
+        },
+        || Error::ReceiptTooFewChunks,
+    ),
+    (
+        "a proved chunk missing",
+        |draft| draft.receipt.entries[31].index = 5_000,
+        || Error::ReceiptLacksChunk,
+    ),
+    (
+        "a leaf",
+        |draft| draft.receipt.entries[0].leaf[0] ^= 1,
+        || Error::ProofTreeHash,
+    ),
+    (
+        "head signature",
+        |draft| draft.head_signature[0] ^= 1,
+        || Error::HeadSignature,
+    ),
+    (
+        "a size",
+        |draft| draft.sizes[0] += 1,
+        || Error::ProofTreeHash,
+    ),
+    (
+        "a size less",
+        |draft| {
+            draft.sizes.pop();
+        },
+        || Error::ProofSizes,
+    ),
+    (
+        "a size more",
+        |draft| draft.sizes.push(1),
+        || Error::ProofSizes,
+    ),
+    (
+        "a node's hash",
+        |draft| draft.nodes[0].hash[0] ^= 1,
+        || Error::ProofTreeHash,
+    ),
+    (
+        "a node's size",
+        |draft| draft.nodes[0].size += 1,
+        || Error::ProofTreeHash,
+    ),
+    (
+        "an overflow",
+        |draft| draft.nodes[0].size = u64::MAX,
+        || Error::ProofRange,
+    ),
+    (
+        "a node less",
+        |draft| {
+            draft.nodes.pop();
+        },
+        || Error::ProofNodes,
+    ),
+    (
+        "a node more",
+        |draft| {
+            draft.nodes.push(Node {
+                hash: [0; 32],
+                size: 0,
+            })
+        },
+        || Error::ProofNodes,
+    ),
+    (
+        "no figure",
+        |draft| {
+            draft.metrics.latency_us = None;
+            draft.metrics.throughput = None;
+        },
+        || Error::WrongMetrics,
+    ),
+    (
+        "both figures",
+        |draft| {
+            draft.metrics.latency_us = Some(Percentiles {
+                p50: 1,
+                p90: 2,
+                p99: 3,
+                max: 4,
+            });
+            draft.metrics.throughput = Some(1);
+        },
+        || Error::WrongMetrics,
+    ),
+    (
+        "the other figure",
+        |draft| {
+            let windowed = draft.metrics.throughput.is_some();
+            draft.metrics = metrics(!windowed, 10);
+        },
+        || Error::WrongMetrics,
+    ),
+    (
+        "a figure of zero",
+        |draft| match &mut draft.metrics.latency_us {
+            Some(latency) => latency.p50 = 0,
+            None => draft.metrics.throughput = Some(0),
+        },
+        || Error::WrongMetrics,
+    ),
+    (
+        "oneself",
+        |draft| draft.peers[0].index = 0,
+        || Error::WrongPeers,
+    ),
+    (
+        "a peer twice",
+        |draft| draft.peers[1].index = 1,
+        || Error::WrongPeers,
+    ),
+    (
+        "peers out of order",
+        |draft| draft.peers.swap(0, 1),
+        || Error::WrongPeers,
+    ),
+    (
+        "a peer that is not there",
+        |draft| draft.peers[3].index = 5,
+        || Error::WrongPeers,
+    ),
+];
+
 #[test]
 fn a_wrong_field_has_its_own_error() {
-    type Spoil = fn(&mut Draft);
-    type Refusal = fn() -> Error<Test>;
-    // What is spoiled here is signed anew by hoster and audit key: only the rule refuses it.
-    let cases: &[(&str, Spoil, Refusal)] = &[
-        (
-            "feed",
-            |draft| draft.receipt.feed[0] ^= 1,
-            || Error::ReceiptFeed,
-        ),
-        (
-            "client",
-            |draft| draft.receipt.client[9] ^= 1,
-            || Error::ReceiptClient,
-        ),
-        (
-            "fork",
-            |draft| draft.receipt.head.fork = 1,
-            || Error::ReceiptFork,
-        ),
-        (
-            "length below",
-            |draft| draft.receipt.head.length = VOUCHED - 1,
-            || Error::ReceiptLength,
-        ),
-        (
-            "another length",
-            |draft| draft.receipt.head.length += 1,
-            || Error::HeadSignature,
-        ),
-        (
-            "tree hash",
-            |draft| draft.receipt.head.tree_hash[0] ^= 1,
-            || Error::HeadSignature,
-        ),
-        (
-            "sequence",
-            |draft| draft.receipt.sequence = 1,
-            || Error::ReceiptSequence,
-        ),
-        (
-            "opened too late",
-            |draft| draft.receipt.opened += 1_901,
-            || Error::ReceiptOpened,
-        ),
-        (
-            "opened too early",
-            |draft| draft.receipt.opened -= 2_101,
-            || Error::ReceiptOpened,
-        ),
-        (
-            "issued",
-            |draft| draft.receipt.issued = draft.receipt.opened - 1,
-            || Error::ReceiptIssued,
-        ),
-        (
-            "a chunk twice",
-            |draft| {
-                let first = draft.receipt.entries[0];
-                draft.receipt.entries.push(first);
-            },
-            || Error::ReceiptRepeatsChunk,
-        ),
-        (
-            "a chunk less",
-            |draft| {
-                draft.receipt.entries.pop();
-            },
-            || Error::ReceiptTooFewChunks,
-        ),
-        (
-            "a proved chunk missing",
-            |draft| draft.receipt.entries[31].index = 5_000,
-            || Error::ReceiptLacksChunk,
-        ),
-        (
-            "a leaf",
-            |draft| draft.receipt.entries[0].leaf[0] ^= 1,
-            || Error::ProofTreeHash,
-        ),
-        (
-            "head signature",
-            |draft| draft.head_signature[0] ^= 1,
-            || Error::HeadSignature,
-        ),
-        (
-            "a size",
-            |draft| draft.sizes[0] += 1,
-            || Error::ProofTreeHash,
-        ),
-        (
-            "a size less",
-            |draft| {
-                draft.sizes.pop();
-            },
-            || Error::ProofSizes,
-        ),
-        (
-            "a size more",
-            |draft| draft.sizes.push(1),
-            || Error::ProofSizes,
-        ),
-        (
-            "a node's hash",
-            |draft| draft.nodes[0].hash[0] ^= 1,
-            || Error::ProofTreeHash,
-        ),
-        (
-            "a node's size",
-            |draft| draft.nodes[0].size += 1,
-            || Error::ProofTreeHash,
-        ),
-        (
-            "an overflow",
-            |draft| draft.nodes[0].size = u64::MAX,
-            || Error::ProofRange,
-        ),
-        (
-            "a node less",
-            |draft| {
-                draft.nodes.pop();
-            },
-            || Error::ProofNodes,
-        ),
-        (
-            "a node more",
-            |draft| {
-                draft.nodes.push(Node {
-                    hash: [0; 32],
-                    size: 0,
-                })
-            },
-            || Error::ProofNodes,
-        ),
-        (
-            "no figure",
-            |draft| {
-                draft.metrics.latency_us = None;
-                draft.metrics.throughput = None;
-            },
-            || Error::WrongMetrics,
-        ),
-        (
-            "both figures",
-            |draft| {
-                draft.metrics.latency_us = Some(Percentiles {
-                    p50: 1,
-                    p90: 2,
-                    p99: 3,
-                    max: 4,
-                });
-                draft.metrics.throughput = Some(1);
-            },
-            || Error::WrongMetrics,
-        ),
-        (
-            "the other figure",
-            |draft| {
-                let windowed = draft.metrics.throughput.is_some();
-                draft.metrics = metrics(!windowed, 10);
-            },
-            || Error::WrongMetrics,
-        ),
-        (
-            "a figure of zero",
-            |draft| match &mut draft.metrics.latency_us {
-                Some(latency) => latency.p50 = 0,
-                None => draft.metrics.throughput = Some(0),
-            },
-            || Error::WrongMetrics,
-        ),
-        (
-            "oneself",
-            |draft| draft.peers[0].index = 0,
-            || Error::WrongPeers,
-        ),
-        (
-            "a peer twice",
-            |draft| draft.peers[1].index = 1,
-            || Error::WrongPeers,
-        ),
-        (
-            "peers out of order",
-            |draft| draft.peers.swap(0, 1),
-            || Error::WrongPeers,
-        ),
-        (
-            "a peer that is not there",
-            |draft| draft.peers[3].index = 5,
-            || Error::WrongPeers,
-        ),
-    ];
     with_chain(|| {
         let id = reporting();
-        for (what, spoil, error) in cases {
+        for (what, spoil, error) in SPOILT {
             let mut spoiled = draft(id, 0);
             spoil(&mut spoiled);
             refused(id, spoiled.seal(id, 0), error(), what);

@@ -322,7 +322,7 @@ fn a_challenge_cannot_be_closed_before() {
 }
 
 #[test]
-fn the_second_absence_in_a_row_drains() {
+pub(super) fn the_second_absence_in_a_row_drains() {
     with_chain(|| {
         let id = reporting();
         let absentee = member(id, 4);
@@ -353,7 +353,7 @@ fn the_second_absence_in_a_row_drains() {
 }
 
 #[test]
-fn a_payment_that_fails_is_told_and_leaves_the_money_where_it_is() {
+pub(super) fn a_payment_that_fails_is_told_and_leaves_the_money_where_it_is() {
     with_chain(|| {
         let id = reporting();
         // Nothing but a fault can take the escrow while a challenge runs.
@@ -541,7 +541,7 @@ fn no_figure_breaks_no_sla() {
 }
 
 #[test]
-fn three_failed_challenges_in_a_row_end_the_hosting_and_leave_the_bond_alone() {
+pub(super) fn three_failed_challenges_in_a_row_end_the_hosting_and_leave_the_bond_alone() {
     with_chain(|| {
         let mut id = reporting();
         for round in 0..3 {

@@ -16,7 +16,7 @@ fn the_presets_can_work() {
 }
 
 #[test]
-fn root_sets_the_timing_of_challenges_to_come() {
+pub(super) fn root_sets_the_timing_of_challenges_to_come() {
     with_chain(|| {
         let timing = Timing {
             grace_blocks: 20,
@@ -43,10 +43,10 @@ fn the_timing_of_a_running_challenge_stays() {
     });
 }
 
-#[test]
-fn values_that_cannot_work_are_refused() {
+/// Values that cannot work beside the development timing, and why.
+pub(super) fn bad_timings() -> Vec<(Timing, Error<Test>)> {
     let good = Timing::development();
-    let cases: Vec<(Timing, Error<Test>)> = vec![
+    vec![
         (
             Timing {
                 delta_ms: 0,
@@ -177,9 +177,14 @@ fn values_that_cannot_work_are_refused() {
             },
             Error::TimingSchedule,
         ),
-    ];
+    ]
+}
+
+#[test]
+fn values_that_cannot_work_are_refused() {
+    let good = Timing::development();
     with_chain(|| {
-        for (timing, error) in cases {
+        for (timing, error) in bad_timings() {
             assert_noop!(
                 Performance::set_timing(RuntimeOrigin::root(), timing),
                 error
