@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
-.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz model bench bench-chain wheel \
-	clients npm-peers test-node interop distinguish image lock clean native-node test-native \
-	testnet-native
+.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz \
+	fuzz-rust model bench bench-chain wheel clients npm-peers test-node interop distinguish image lock \
+	clean native-node test-native testnet-native
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
 testnet: $(VENV)/installed
@@ -83,6 +83,12 @@ bench-chain: $(VENV)/installed
 	$(CARGO_TARGET_DIR)/native-node/release/datdot-benchmark --wasm build/benchmarks/runtime.wasm \
 		--root local-node --table docs/weights.md --machine "$(MACHINE)" $(if $(ONLY),--only $(ONLY)) $(ARGS)
 	rustfmt --edition 2021 --config-path local-node local-node/pallets/*/src/weights.rs
+
+## Fuzz the Rust code: sequences of calls beside a model, and each reader; CASES says how many.
+fuzz-rust:
+	cd local-node/fuzz && cargo fmt --check
+	cd local-node/fuzz && cargo clippy --locked --all-targets -- -D warnings
+	cd local-node/fuzz && $(if $(CASES),PROPTEST_CASES=$(CASES)) cargo test --locked
 
 ## The coinflip's TLA+ model, checked by TLC (needs java and mvn); MODEL_SECONDS bounds n = 4.
 model:
