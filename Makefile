@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
-.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm sim fuzz \
+.PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm coverage sim fuzz \
 	fuzz-rust model bench bench-chain wheel clients npm-peers test-node interop distinguish image lock \
 	clean native-node test-native testnet-native
 
@@ -83,6 +83,10 @@ bench-chain: $(VENV)/installed
 	$(CARGO_TARGET_DIR)/native-node/release/datdot-benchmark --wasm build/benchmarks/runtime.wasm \
 		--root local-node --table docs/weights.md --machine "$(MACHINE)" $(if $(ONLY),--only $(ONLY)) $(ARGS)
 	rustfmt --edition 2021 --config-path local-node local-node/pallets/*/src/weights.rs
+
+## Line coverage of pallets and primitives by the Rust tests (needs Debian's llvm-N; see the script).
+coverage:
+	@$(PYTHON) local-node/coverage $(ARGS)
 
 ## Fuzz the Rust code: sequences of calls beside a model, and each reader; CASES says how many.
 fuzz-rust:
