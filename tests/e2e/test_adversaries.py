@@ -56,17 +56,34 @@ async def test_each_fault_fails_the_challenge_with_its_reason(tmp_path: Path) ->
                 bond = network.client.constants.hosting_bond
                 assert settlement_of(snapshot).slashed == bond
             await holds(network, snapshot)
+            missed = [
+                folder.name
+                for folder in network.layout.attestors
+                if held_up(network, folder.name, snapshot)
+            ]
+            assert len(missed) < len(network.layout.attestors) / 2
             for folder in network.layout.attestors:
-                assert finished(network, folder.name, snapshot)["outcome"] == (
-                    f"Failed({expected.name})"
-                )
+                if folder.name not in missed:
+                    assert finished(network, folder.name, snapshot)["outcome"] == (
+                        f"Failed({expected.name})"
+                    )
         shown = json.loads(
             succeed("challenge", "show", str(snapshot.id), "--json", "--url", network.layout.url)
         )
         assert shown["outcome"] == "Failed"
         assert {report["reason"] for report in shown["reports"]} == {reason_name(expected)}
         words = succeed("challenge", "show", str(snapshot.id), "--url", network.layout.url)
-        assert words.count(f"Failed({reason_name(expected)})") == 5
+        assert words.count(f"Failed({reason_name(expected)})") == len(shown["reports"])
+
+
+def held_up(network: Network, attestor: str, snapshot: Snapshot) -> bool:
+    """Whether an attestor claims nothing, as its other sessions held this one up."""
+    return any(
+        entry["event"] == "audit.missed"
+        and entry["challenge"] == snapshot.id
+        and entry["reason"].startswith("the own limits")
+        for entry in log_of(network, attestor)
+    )
 
 
 def finished(network: Network, attestor: str, snapshot: Snapshot) -> dict[str, object]:

@@ -36,7 +36,7 @@ DIFFERENCES: list[tuple[str, Change, str]] = [
     (
         METADATA,
         partial(renamed, "submit_report", "submit_rumour"),
-        "runtime datdot 3 does not fit: it has no call Performance.submit_report",
+        "does not fit: it has no call Performance.submit_report",
     ),
     (
         METADATA,
