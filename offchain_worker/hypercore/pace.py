@@ -17,16 +17,16 @@ from typing import Generic, TypeVar
 ASK_S = 0.000_15
 HEAD_S = 0.000_25
 WRITE_S = 0.000_15
-WRITE_BYTE_S = 3e-9
+WRITE_BYTE_S = 1e-9
 LOOK_UP_S = 0.000_04
 LOOK_UP_BESIDE_S = 0.000_02
-CLOSE_S = 0.002_5
+CLOSE_S = 0.001_1
 """Medians in seconds, less what this client takes for the same by itself: from greeting to asking
 for the head; to write a head; to write blocks, and what each byte of them adds; to look a node up,
 and what each request that does so adds; to close its storage before it hangs up."""
 MACHINE_SPREAD = 0.2
 SPREAD = 0.3
-CLOSE_SPREAD = 0.8
+CLOSE_SPREAD = 0.35
 """Of the logarithm: between sessions, between the times of one, and between closings."""
 
 T = TypeVar("T")

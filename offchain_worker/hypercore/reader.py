@@ -838,5 +838,7 @@ async def open_reader(
     ) as connection:
         async with read_feed(connection, feed_key, limits) as reader:
             yield reader
-        with trio.move_on_after(reader._pace.close()):
+        with trio.CancelScope() as leaving:
+            connection.be_patient(0.0)
+            connection.call_at(trio.current_time() + reader._pace.close(), leaving.cancel)
             await connection.wait_closed()

@@ -180,10 +180,10 @@ async def test_a_proxy_shows_by_its_way_to_the_other_hoster(autojump_clock, worl
 
 @pytest.mark.parametrize(("fault", "slow"), [(Fault.SLOW, 150), (Fault.THROTTLE, 50)])
 async def test_they_show_in_throughput_too(autojump_clock, world, fault, slow):
-    """But for the milliseconds until the client has asked for a whole window."""
+    """But for the milliseconds, drawn, until the client has asked for a whole window."""
     size = sum(len(chunk(index)) for index in range(150))
     last = (await audits(world, fault, windowed=True))[-1]
-    assert last.throughput == pytest.approx(size / (slow * DELAY_S), rel=0.03)
+    assert last.throughput == pytest.approx(size / (slow * DELAY_S), rel=0.1)
 
 
 async def test_a_proxy_fetches_a_window_at_once_and_shows_less_in_throughput(autojump_clock, world):
