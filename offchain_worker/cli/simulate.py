@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -134,16 +134,12 @@ def detection(
     Ends with status 1 if simulated and exact figures differ by more than chance allows, or if a
     session came to a wrong end.
     """
-    import logging
-
-    import msgspec
     import trio
 
-    from offchain_worker.service.logs import LogFormat, configure
     from offchain_worker.simulation.detection import detection_table, measure_detection, unlikely
     from offchain_worker.simulation.detection_sessions import measure_sessions, sessions_lines
 
-    configure(LogFormat.TEXT, level=logging.ERROR, stream=sys.stderr)
+    _log_errors_only()
     rows = measure_detection(challenges, seed=seed)
     held = None
     if sessions:
@@ -152,16 +148,13 @@ def detection(
     if held is not None:
         figures.append(held.drawn)
     off = unlikely(figures)
-    if json:
-        found = {"seed": seed, "losses": rows, "sessions": held, "unlikely": off}
-        typer.echo(msgspec.json.encode(found).decode())
-    else:
-        for line in detection_table(rows):
-            typer.echo(line)
-        for line in [] if held is None else sessions_lines(held):
-            typer.echo(line)
-        typer.echo(f"{len(off)} of {len(figures)} figures are off by more than chance allows")
-    raise typer.Exit(1 if off or (held is not None and held.wrong) else 0)
+    found = {"seed": seed, "losses": rows, "sessions": held, "unlikely": off}
+    lines = [
+        *detection_table(rows),
+        *([] if held is None else sessions_lines(held)),
+        f"{len(off)} of {len(figures)} figures are off by more than chance allows",
+    ]
+    _conclude(found, lines, json=json, good=not off and (held is None or not held.wrong))
 
 
 @app.command(epilog="Example: `datdot simulate day --hosters 6 --attestors 14 --challenges 60`")
@@ -183,15 +176,12 @@ def day(
     balance from that. Ends with status 1 if a balance is not explained, somebody honest lost
     something, the chain took what it must refuse, or a cheat never happened.
     """
-    import logging
-
     import msgspec
 
-    from offchain_worker.service.logs import LogFormat, configure
     from offchain_worker.simulation.day.day import Day, DayPlan
     from offchain_worker.simulation.day.verdict import fairness_lines, judge
 
-    configure(LogFormat.TEXT, level=logging.ERROR, stream=sys.stderr)
+    _log_errors_only()
 
     def progress(what: str) -> Callable[[int, int], None]:
         def show(done: int, count: int) -> None:
@@ -203,10 +193,23 @@ def day(
     lived = Day(DayPlan(hosters, attestors, challenges, seed), progress("settled"))
     lived.run()
     found = judge(lived, progress("verified"))
-    if json:
-        plan, said = msgspec.to_builtins(lived.plan), msgspec.to_builtins(found)
-        typer.echo(msgspec.json.encode(plan | said | {"fair": found.fair}).decode())
-    else:
-        for line in fairness_lines(lived, found):
-            typer.echo(line)
-    raise typer.Exit(0 if found.fair else 1)
+    plan, said = msgspec.to_builtins(lived.plan), msgspec.to_builtins(found)
+    whole = plan | said | {"fair": found.fair}
+    _conclude(whole, fairness_lines(lived, found), json=json, good=found.fair)
+
+
+def _log_errors_only() -> None:
+    import logging
+
+    from offchain_worker.service.logs import LogFormat, configure
+
+    configure(LogFormat.TEXT, level=logging.ERROR, stream=sys.stderr)
+
+
+def _conclude(found: object, lines: Iterable[str], *, json: bool, good: bool) -> NoReturn:
+    """Print what was found, as JSON or as lines, and end with status 1 unless it is good."""
+    import msgspec
+
+    for line in [msgspec.json.encode(found).decode()] if json else lines:
+        typer.echo(line)
+    raise typer.Exit(0 if good else 1)

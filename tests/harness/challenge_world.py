@@ -8,8 +8,8 @@ Time is Trio's and jumps from one instant at which something happens to the next
 
 from __future__ import annotations
 
-import math
 import random
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -22,6 +22,7 @@ import pytest
 import structlog
 import trio
 import trio.testing
+from memory_listener import MemoryListener
 
 from chain_types.calls import OpenHosting, PublishFeed
 from chain_types.records import Auditing, Closed, Committing, Endpoint, Flipping, Sla, Terms
@@ -65,21 +66,6 @@ async def in_place(work: Callable[..., Any], *arguments: Any, **_options: Any) -
     return work(*arguments)
 
 
-class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
-    """Takes the connections that the world makes to an attestor."""
-
-    def __init__(self) -> None:
-        self.push, self._incoming = trio.open_memory_channel[trio.abc.Stream](math.inf)
-
-    async def accept(self) -> trio.abc.Stream:
-        return await self._incoming.receive()
-
-    async def aclose(self) -> None:
-        self.push.close()
-        self._incoming.close()
-        await trio.lowlevel.checkpoint()
-
-
 @dataclass(frozen=True)
 class Line:
     """One line of the processes' logs: when, whose (None: nobody's in particular), and what."""
@@ -91,7 +77,7 @@ class Line:
 
 
 @dataclass
-class Worker:
+class Worker(ABC):
     """One account's process: it can be ended and started again on the same folder.
 
     Attributes:
@@ -155,8 +141,9 @@ class Worker:
         finally:
             ended.set()
 
+    @abstractmethod
     async def work(self, client: ChainClient, task_status: trio.TaskStatus[None]) -> None:
-        raise NotImplementedError
+        """Do its work until it is cancelled; `task_status` is told once it is at it."""
 
     async def open_chain_stream(self) -> trio.abc.Stream:
         if self.unreachable:

@@ -1,6 +1,7 @@
-"""Makes the helper modules of this folder importable by name."""
+"""Makes the modules that only tests use importable by name."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+for folder in ("harness", "simulation"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / folder))

@@ -6,6 +6,7 @@ changed; its docstring says which. `test_negative_controls` tells what breaks wi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -57,11 +58,12 @@ class Naive(NoEcho):
         return self._may_sign(Kind.REVEAL) and Kind.COMMIT in self._own
 
 
-class _OtherCertificate(CoinflipMachine):
+class _OtherCertificate(CoinflipMachine, ABC):
     """Reveals under something less than n echoes of its root; everything else stays."""
 
+    @abstractmethod
     def _enough(self, root: bytes) -> bool:
-        raise NotImplementedError
+        """Whether the echoes are enough for it."""
 
     def _advance(self) -> None:
         super()._advance()
@@ -196,11 +198,12 @@ class BelievesRelays(CoinflipMachine):
         return peer != envelope.index or super()._verified(peer, envelope)
 
 
-class _BelievesEvidence(CoinflipMachine):
+class _BelievesEvidence(CoinflipMachine, ABC):
     """Takes some pairs of envelopes for a proof without comparing their contents."""
 
+    @abstractmethod
     def _pair(self, proof: Proof) -> tuple[bytes, bytes] | None:
-        raise NotImplementedError
+        """The envelopes that it takes for a proof; None: it looks at this as it should."""
 
     def _accept_evidence(self, peer: int, proof: bytes) -> None:
         try:
@@ -217,8 +220,9 @@ class _BelievesEvidence(CoinflipMachine):
                 return
         super()._accept_evidence(peer, proof)
 
+    @abstractmethod
     def _fitting(self, a: SignedEnvelope, b: SignedEnvelope) -> bool:
-        raise NotImplementedError
+        """Whether these two do for it."""
 
 
 class BelievesTwiceTheSame(_BelievesEvidence):

@@ -20,6 +20,7 @@ from typing import Any
 
 import trio
 import trio.testing
+from memory_listener import MemoryListener
 from row_tools import Notes
 
 from offchain_worker.coinflip.attempts import Attempt
@@ -375,29 +376,6 @@ class MemoryJournal:
 
     def keep_evidence(self, _identifier: bytes, topic: bytes, proof: bytes) -> None:
         self.proofs.setdefault(topic, []).append(proof)
-
-
-class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
-    """Where a member is reached."""
-
-    def __init__(self) -> None:
-        self.push, self._incoming = trio.open_memory_channel[trio.abc.Stream](math.inf)
-
-    async def accept(self) -> trio.abc.Stream:
-        return await self._incoming.receive()
-
-    async def aclose(self) -> None:
-        self.push.close()
-        waiting = []
-        try:
-            while True:
-                waiting.append(self._incoming.receive_nowait())
-        except (trio.WouldBlock, trio.EndOfChannel):
-            pass
-        self._incoming.close()
-        for stream in waiting:
-            await trio.aclose_forcefully(stream)
-        await trio.lowlevel.checkpoint()
 
 
 async def in_place(call: Callable[..., None], *arguments: object) -> None:

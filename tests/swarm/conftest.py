@@ -3,5 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "hypercore"))
+for folder in ("harness", "hypercore", "swarm"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / folder))

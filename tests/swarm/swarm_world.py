@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import trio
 import trio.testing
+from memory_listener import MemoryListener
 
 from offchain_worker.coinflip.envelope import Kind, SignedEnvelope, encode
 from offchain_worker.coinflip.flip_secrets import FlipSecrets
@@ -59,29 +59,6 @@ class Disk:
 
     def keep_evidence(self, _identifier: bytes, _topic: bytes, proof: bytes) -> None:
         self.proofs.append(proof)
-
-
-class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
-    """Takes connections from `World.dial`."""
-
-    def __init__(self) -> None:
-        self.push, self._incoming = trio.open_memory_channel[trio.abc.Stream](math.inf)
-
-    async def accept(self) -> trio.abc.Stream:
-        return await self._incoming.receive()
-
-    async def aclose(self) -> None:
-        self.push.close()
-        for waiting in self.waiting():
-            await trio.aclose_forcefully(waiting)
-        self._incoming.close()
-        await trio.lowlevel.checkpoint()
-
-    def waiting(self) -> Iterator[trio.abc.Stream]:
-        """Connections that nobody has accepted; the system closes them with the listener."""
-        with suppress(trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
-            while True:
-                yield self._incoming.receive_nowait()
 
 
 class Labelled(trio.abc.HalfCloseableStream):

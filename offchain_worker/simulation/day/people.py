@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import cycle
 from typing import Generic, TypeVar
 
 from offchain_worker.keys import KeyPair
@@ -117,49 +118,48 @@ def _repertoire(kinds: Sequence[C], number: int, count: int) -> Repertoire[C] | 
     return Repertoire(kinds, number * len(kinds) // count) if number >= 0 else None
 
 
+def _providers(
+    role: str, seed: int, count: int, kinds: Sequence[C], dishonest: int, rates: tuple[int, int]
+) -> Iterator[tuple[str, KeyPair, bool, random.Random, KeyPair, int, int, Repertoire[C] | None]]:
+    """What providers of a role have in common, in the order of their fields.
+
+    Args:
+        role: for names and dice.
+        seed: of the day.
+        count: how many.
+        kinds: what they can do wrong.
+        dishonest: how many cheat, the last ones.
+        rates: least and highest rate, bytes per second.
+    """
+    for number in range(count):
+        dice = stream(f"{role} {seed} {number}")
+        cheat = number - (count - dishonest)
+        yield (
+            f"{role} {number}",
+            KeyPair.from_seed(dice.randbytes(32)),
+            cheat < 0,
+            dice,
+            KeyPair.from_seed(dice.randbytes(32)),
+            dice.randint(*rates),
+            dice.randint(5, 60),
+            _repertoire(kinds, cheat, dishonest),
+        )
+
+
 def make_attestors(seed: int, count: int, dishonest: int) -> list[Attestor]:
     """So many attestors, the last `dishonest` of them cheats."""
-    found = []
-    for number in range(count):
-        dice = stream(f"attestor {seed} {number}")
-        cheat = number - (count - dishonest)
-        found.append(
-            Attestor(
-                name=f"attestor {number}",
-                key=KeyPair.from_seed(dice.randbytes(32)),
-                honest=cheat < 0,
-                dice=dice,
-                session_key=KeyPair.from_seed(dice.randbytes(32)),
-                rate=dice.randint(20_000_000, 100_000_000),
-                delay_ms=dice.randint(5, 60),
-                cheats=_repertoire(list(AttestorCheat), cheat, dishonest),
-            )
-        )
-    return found
+    rates = 20_000_000, 100_000_000
+    all_of_them = _providers("attestor", seed, count, list(AttestorCheat), dishonest, rates)
+    return [Attestor(*one) for one in all_of_them]
 
 
 def make_hosters(
     seed: int, count: int, dishonest: int, feeds: Sequence[MemoryFeed]
 ) -> list[Hoster]:
     """So many hosters, the last `dishonest` of them cheats; the feeds are shared out."""
-    found = []
-    for number in range(count):
-        dice = stream(f"hoster {seed} {number}")
-        cheat = number - (count - dishonest)
-        found.append(
-            Hoster(
-                name=f"hoster {number}",
-                key=KeyPair.from_seed(dice.randbytes(32)),
-                honest=cheat < 0,
-                dice=dice,
-                noise_key=KeyPair.from_seed(dice.randbytes(32)),
-                rate=dice.randint(5_000_000, 15_000_000),
-                delay_ms=dice.randint(5, 60),
-                cheats=_repertoire(list(HosterCheat), cheat, dishonest),
-                feed=feeds[number % len(feeds)],
-            )
-        )
-    return found
+    rates = 5_000_000, 15_000_000
+    all_of_them = _providers("hoster", seed, count, list(HosterCheat), dishonest, rates)
+    return [Hoster(*one, feed=feed) for one, feed in zip(all_of_them, cycle(feeds), strict=False)]
 
 
 def make_sponsors(seed: int, count: int) -> list[Sponsor]:
