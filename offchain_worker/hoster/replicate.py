@@ -113,6 +113,7 @@ class Replication:
             keypair=KeyPair.generate(),
             expected_remote=None,
             timeouts=self._timeouts,
+            paced=False,
         )
         async with opened as reader:
             store = self._library.get(self._key)

@@ -7,6 +7,7 @@ caused it, reaches every waiting call as a typed error (architecture.md, rules 3
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -256,6 +257,24 @@ class Offer:
 
 
 Handler = Callable[[Offer], None]
+
+
+def _write_now(sock: trio.socket.SocketType, data: memoryview) -> int:
+    """Write what the socket takes at once; returns how many bytes that is.
+
+    Raises:
+        trio.BrokenResourceError: the connection broke.
+        trio.ClosedResourceError: it was closed here.
+    """
+    descriptor = sock.fileno()
+    if descriptor < 0:
+        raise trio.ClosedResourceError("the connection was closed by this side")
+    try:
+        return os.write(descriptor, data)
+    except BlockingIOError:
+        return 0
+    except OSError as error:
+        raise trio.BrokenResourceError(f"the connection broke: {error}") from error
 
 
 def _check_length(plaintext: bytes) -> None:
@@ -603,13 +622,20 @@ class Connection:
 
     async def _send_apart(self, frames: bytearray, plaintexts: Sequence[bytes]) -> None:
         """Hand over frame by frame."""
+        stream = self._stream
+        # Trio's event loop has its turn in each `send_all`: 12 µs, and the next frame later.
+        sock = stream.socket if isinstance(stream, trio.SocketStream) else None
         with memoryview(frames) as whole:
             start = 0
             for plaintext in plaintexts:
                 stop = start + LENGTH_BYTES + len(plaintext) + SEAL_BYTES
                 with whole[start:stop] as one:
-                    await self._stream.send_all(one)
+                    written = 0 if sock is None else _write_now(sock, one)
+                    if written < len(one):
+                        await stream.send_all(one[written:])
                 start = stop
+        if sock is not None:
+            await trio.lowlevel.checkpoint()
 
     async def _watch(self) -> None:
         """Send keep-alives, and end a connection on which nothing moves."""

@@ -36,14 +36,17 @@ def namespace(name: str, number: int) -> bytes:
     return blake2b_256(blake2b_256(name.encode()), bytes([number]))
 
 
+_SHORT = [bytes([value]) for value in range(0xFD)]
+
+
 def encode_uint(value: int) -> bytes:
     """Encode 0 ≤ value < 2^53 in 1, 3, 5 or 9 bytes.
 
     Raises:
         ValueError: the value is out of range.
     """
-    if value <= 0xFC:
-        return value.to_bytes(1, "little")
+    if 0 <= value <= 0xFC:
+        return _SHORT[value]
     if value <= 0xFFFF:
         return b"\xfd" + value.to_bytes(2, "little")
     if value <= 0xFFFFFFFF:

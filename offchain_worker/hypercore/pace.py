@@ -63,6 +63,16 @@ class Pace:
         return median * self._slow * math.exp(self._dice.gauss(0.0, spread))
 
 
+class NoPace(Pace):
+    """No time at all: for a reader that need not look like the stock client."""
+
+    def __init__(self) -> None:
+        """Nothing is drawn."""
+
+    def _drawn(self, median: float, spread: float = SPREAD) -> float:
+        return 0.0
+
+
 class Writing(Generic[T]):
     """Holds what was read until it would be written; what comes meanwhile is written next.
 

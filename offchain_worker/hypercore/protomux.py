@@ -8,7 +8,7 @@ send are plaintexts for the secret stream.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -201,10 +201,10 @@ class Mux:
         if self._max_strays is not None and self._strays > self._max_strays:
             raise TooManyStrays(f"more than {self._max_strays} messages for no channel")
 
-    def receive(self, plaintext: bytes) -> Iterator[Event]:
-        """Take a plaintext; yields what happens, to be handled one by one.
+    def receive(self, plaintext: bytes) -> Iterable[Event]:
+        """Take a plaintext; gives what happens, to be handled one by one.
 
-        Raises:
+        Raises, here or in the iteration:
             ProtocolViolation: the peer breaks the rules of numbering or batching.
             TooManyStrays: see `stray`.
             DecodeError: it is not made of messages.
@@ -215,11 +215,12 @@ class Mux:
         if remote_id in self._remote:
             # What comes for each block takes the shortest way.
             channel = self._remote[remote_id]
-            yield Message(channel, message_type, plaintext, decoder.offset)
-            return
+            return (Message(channel, message_type, plaintext, decoder.offset),)
         if remote_id != CONTROL or message_type != BATCH:
-            yield from self._one(remote_id, message_type, decoder, batched=False)
-            return
+            return self._one(remote_id, message_type, decoder, batched=False)
+        return self._batch(decoder)
+
+    def _batch(self, decoder: Decoder) -> Iterator[Event]:
         remote_id = decoder.uint()
         if not decoder.remaining:
             self.stray()

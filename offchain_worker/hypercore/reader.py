@@ -46,7 +46,7 @@ from offchain_worker.hypercore.errors import (
 )
 from offchain_worker.hypercore.feed import Head
 from offchain_worker.hypercore.manifest import discovery_key
-from offchain_worker.hypercore.pace import Pace, Writing
+from offchain_worker.hypercore.pace import NoPace, Pace, Writing
 from offchain_worker.hypercore.secret_stream import MAX_FRAME_BYTES
 from offchain_worker.hypercore.tree import Node
 from offchain_worker.keys import KeyPair
@@ -164,11 +164,13 @@ class _Waiter:
     """Collects the results of requests for one caller.
 
     Attributes:
+        open: requests that have no answer yet, by id, the oldest first: when they were made.
         results: those that are there, oldest first.
         arrived: how many blocks have arrived that do not count as read yet.
     """
 
     def __init__(self) -> None:
+        self.open: dict[int, float] = {}
         self.arrived = 0
         self.results: deque[Block | HypercoreError] = deque()
         self._changed = trio.lowlevel.ParkingLot()
@@ -241,6 +243,8 @@ class Reader:
         feed_key: bytes,
         timeouts: Timeouts,
         session: ClientSession | None = None,
+        *,
+        paced: bool = True,
     ) -> None:
         """Made by `read_feed`, which lets it begin with a new session, and by peers only."""
         self.connection = connection
@@ -262,7 +266,7 @@ class Reader:
         self._changed = trio.lowlevel.ParkingLot()
         self._starting: list[Download] = []
         self._head_settles_until = -math.inf
-        self._pace = Pace(_dice)
+        self._pace = Pace(_dice) if paced else NoPace()
         self._storing_head: list[Frame] | None = None
         self._writing = Writing(self._write, self._count_as_read)
         self._looking_up = 0
@@ -310,22 +314,22 @@ class Reader:
         limit = self.timeouts.block if timeout is None else timeout
         waiter = _Waiter()
         async with self._window:
-            request_id = None
+            requested = False
             try:
                 with trio.fail_after(limit):
                     await self._wait_announced(index)
-                    request_id = self._request([index], PRIORITY_GET, waiter)[0]
+                    self._request([index], PRIORITY_GET, waiter)
+                    requested = True
                     return await waiter.get()
             except trio.TooSlowError:
-                if request_id is None:
+                if not requested:
                     raise _not_announced(index, limit) from None
                 self._writing.finish()
                 if waiter.results:
                     return waiter.take()
                 raise _late(index, limit) from None
             finally:
-                if request_id is not None:
-                    self._cancel(request_id, waiter)
+                self._cancel(waiter)
 
     def download(
         self, indices: Iterable[int], window: int = WINDOW, *, timeout: float | None = None
@@ -351,7 +355,7 @@ class Reader:
         Raises:
             HypercoreError: reading ended before.
         """
-        while self.error is None and self.head.length <= length:
+        while self.error is None and not self._has_longer(length):
             await self._changed.park()
         if self.error is not None:
             raise self.error
@@ -365,7 +369,7 @@ class Reader:
         Raises:
             HypercoreError: reading ended before.
         """
-        while self.error is None and self.head.length <= length:
+        while self.error is None and not self._has_longer(length):
             if self.remote_fork not in (None, self.head.fork):
                 return False
             await self._changed.park()
@@ -373,6 +377,10 @@ class Reader:
         return True
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _has_longer(self, length: int) -> bool:
+        """Whether a longer head is there and, as the stock client would, has been told of."""
+        return self.head.length > length and self._storing_head is None
 
     async def _wait_announced(self, index: int) -> None:
         """Wait until the hoster says that it has the block, asking once where it has not."""
@@ -386,34 +394,35 @@ class Reader:
             await self._changed.park()
             self._check()
 
-    def _request(self, indices: Sequence[int], priority: int, owner: _Waiter) -> list[int]:
+    def _request(self, indices: Sequence[int], priority: int, owner: _Waiter) -> None:
         """Ask for blocks; the window bounds how many small requests can wait to be sent."""
         request_ids = self._session.request_blocks(indices, priority)
         now = trio.current_time()
         for request_id, index in zip(request_ids, indices, strict=True):
             self._requests[request_id] = _Request(index, owner, now)
+            owner.open[request_id] = now
         frames = self._session.outgoing()
         self._looking_up += len(frames)
         self._look_up([_Asked(self._requests[frame.request], frame) for frame in frames])
-        return request_ids
 
-    def _is_open(self, request_id: int, owner: _Waiter) -> bool:
-        """Whether a request is still that of `owner`: the id of one that was answered is another's
-        before the owner of the first may have looked at the answer."""
-        request = self._requests.get(request_id)
-        return request is not None and request.owner is owner
-
-    def _cancel(self, request_id: int, owner: _Waiter) -> None:
-        """Take back a request if it is still open."""
-        if self._is_open(request_id, owner):
+    def _cancel(self, owner: _Waiter) -> None:
+        """Take back the requests of `owner` that are still open."""
+        for request_id in owner.open:
             del self._requests[request_id]
             self._session.cancel(request_id)
             self._flush_now()
 
-    def _abandon(self, request_id: int, owner: _Waiter) -> None:
-        """Let a request that is still open be answered for nobody."""
-        if self._is_open(request_id, owner):
+    def _abandon(self, owner: _Waiter) -> None:
+        """Let the requests of `owner` that are still open be answered for nobody."""
+        for request_id in owner.open:
             self._requests[request_id].owner = None
+
+    def _answered(self, request_id: int) -> _Request | None:
+        """The request with that id, which is open no more; None if nobody knows it."""
+        request = self._requests.pop(request_id, None)
+        if request is not None and request.owner is not None:
+            del request.owner.open[request_id]
+        return request
 
     def _check(self) -> None:
         if self.error is not None:
@@ -456,8 +465,7 @@ class Reader:
                 waited += self._pace.look_up(nodes, self._looking_up)
                 looked_up += nodes
             if waited > TOGETHER_S:
-                when = trio.current_time() + waited
-                self.connection.call_at(when, partial(self._looked_up, asked, looked_up))
+                self._call_in(waited, partial(self._looked_up, asked, looked_up))
                 return
             asked = self._send_requests(asked, looked_up)
 
@@ -479,7 +487,13 @@ class Reader:
         return asked[done:]
 
     def _write(self, size: int, written: Callable[[], None]) -> None:
-        self.connection.call_at(trio.current_time() + self._pace.write(size), written)
+        self._call_in(self._pace.write(size), written)
+
+    def _call_in(self, seconds: float, call: Callable[[], None]) -> None:
+        if seconds:
+            self.connection.call_at(trio.current_time() + seconds, call)
+        else:
+            call()
 
     def _count_as_read(self, read: _Read) -> None:
         self._session.unwritten.difference_update(read.learnt)
@@ -501,6 +515,7 @@ class Reader:
                 missing = NoData(f"block {request.index} was asked for, then: {error}")
                 missing.__cause__ = error
             if request.owner is not None:
+                request.owner.open.clear()
                 request.owner.put(missing)
         self._requests.clear()
         self._extensions_in.close()
@@ -543,8 +558,7 @@ class Reader:
             else:
                 self._on_event(event, incoming.arrived)
         if frames and self._session.head is None:
-            when = trio.current_time() + self._pace.ask()
-            self.connection.call_at(when, partial(self._send, frames))
+            self._call_in(self._pace.ask(), partial(self._send, frames))
         else:
             self._say(frames)
         if self._starting and incoming.type in _STATES:
@@ -557,7 +571,7 @@ class Reader:
         self._fail(error)
 
     def _on_block(self, event: BlockVerified, arrived: float, frames: list[Frame]) -> None:
-        request = self._requests.pop(event.request, None)
+        request = self._answered(event.request)
         owner, requested = (
             (None, arrived) if request is None else (request.owner, request.requested)
         )
@@ -577,7 +591,7 @@ class Reader:
             self._storing_head += frames
             return
         self._storing_head = frames
-        self.connection.call_at(trio.current_time() + self._pace.write_head(), self._head_stored)
+        self._call_in(self._pace.write_head(), self._head_stored)
 
     def _head_stored(self) -> None:
         frames, self._storing_head = self._storing_head or [], None
@@ -588,7 +602,7 @@ class Reader:
     def _on_event(self, event: Event, arrived: float) -> None:
         match event:
             case RequestFailed():
-                request = self._requests.pop(event.request, None)
+                request = self._answered(event.request)
                 if request is not None and request.owner is not None:
                     self._writing.finish()
                     request.owner.put(event.error.of_block(request.index))
@@ -657,7 +671,7 @@ class Download:
         self._limit = limit
         self._waiter = _Waiter()
         self._ready: deque[Block | HypercoreError] = deque()
-        self._open: dict[int, float] = {}
+        self._may_fill = True
         self._exhausted = False
 
     def __aiter__(self) -> Download:
@@ -673,27 +687,26 @@ class Download:
         """
         try:
             while not self._ready:
-                if not self._waiter.results:
+                waiter = self._waiter
+                if self._may_fill and not waiter.results:
                     await self._fill()
                 # What has come together is replaced together, and handed out one by one.
-                self._ready, self._waiter.results = self._waiter.results, self._ready
+                self._ready, waiter.results = waiter.results, self._ready
                 if self._ready:
-                    is_open = self._reader._is_open
-                    self._open = {i: at for i, at in self._open.items() if is_open(i, self._waiter)}
                     if self._reader.error is None:
                         await self._fill()
                     break
-                if not self._open and not self._waiter.arrived:
+                if not waiter.open and not waiter.arrived:
                     raise StopAsyncIteration
-                oldest = next(iter(self._open.values()), math.inf)
+                oldest = next(iter(waiter.open.values()), math.inf)
                 with trio.move_on_at(oldest + self._limit) as scope:
-                    await self._waiter.wait()
+                    await waiter.wait()
                 if scope.cancelled_caught:
                     self._reader._writing.finish()
-                    if self._waiter.results:
+                    if waiter.results:
                         continue
                     # Nothing came since: the oldest one is still open.
-                    request = self._reader._requests[next(iter(self._open))]
+                    request = self._reader._requests[next(iter(waiter.open))]
                     raise _late(request.index, self._limit)
             result = self._ready.popleft()
             if isinstance(result, HypercoreError):
@@ -706,9 +719,7 @@ class Download:
     def close(self) -> None:
         """End the download. What is in flight comes and is thrown away, as at the stock client."""
         self._exhausted = True
-        for request_id in self._open:
-            self._reader._abandon(request_id, self._waiter)
-        self._open.clear()
+        self._reader._abandon(self._waiter)
         self._ready.clear()
         # What has arrived already comes to the old one, which nobody looks at.
         self._waiter = _Waiter()
@@ -716,14 +727,17 @@ class Download:
     def _start(self) -> None:
         """The hoster has spoken: the window may be filled."""
         self._window = self._full_window
+        self._may_fill = True
         self._waiter.wake()
 
     async def _fill(self) -> None:
-        """Keep the window full."""
+        """Fill the window."""
+        self._may_fill = False
         wanted: list[int] = []
+        waiter = self._waiter
         while (
             not self._exhausted
-            and len(self._open) + len(wanted) + len(self._waiter.results) < self._window
+            and len(waiter.open) + len(wanted) + len(waiter.results) < self._window
         ):
             index = next(self._indices, None)
             if index is None:
@@ -743,21 +757,29 @@ class Download:
         if not indices:
             return
         self._reader._check()
-        now = trio.current_time()
-        requests = self._reader._request(indices, PRIORITY_DOWNLOAD, self._waiter)
-        self._open.update(dict.fromkeys(requests, now))
+        self._reader._request(indices, PRIORITY_DOWNLOAD, self._waiter)
         if self._window < self._full_window:
             self._reader._starting.append(self)
 
 
 @asynccontextmanager
 async def read_feed(
-    connection: Connection, feed_key: bytes, timeouts: Timeouts | None = None
+    connection: Connection,
+    feed_key: bytes,
+    timeouts: Timeouts | None = None,
+    *,
+    paced: bool = True,
 ) -> AsyncIterator[Reader]:
     """Open a feed on a connection, verify its head, and hold the reader for the body.
 
     At the end, however it comes, the channel is closed; the connection stays. An error of the
     body leaves as it is.
+
+    Args:
+        connection: open; this side opens the feed's channel.
+        feed_key: the feed's 32-byte key.
+        timeouts: of each step.
+        paced: as of `open_reader`.
 
     Raises:
         HandshakeFailed: of a connection opened early, the handshake came to nothing.
@@ -769,7 +791,7 @@ async def read_feed(
     limits = timeouts or Timeouts()
     own = m.capability(connection.handshake_hash, feed_key, initiator=connection.initiator)
     deadline = trio.current_time() + limits.head
-    reader = Reader(connection, feed_key, limits)
+    reader = Reader(connection, feed_key, limits, paced=paced)
     try:
         channel = await connection.open_channel(
             m.PROTOCOL,
@@ -805,6 +827,7 @@ async def open_reader(
     expected_remote: bytes | None,
     timeouts: Timeouts | None = None,
     max_frame: int = MAX_FRAME_BYTES,
+    paced: bool = True,
 ) -> AsyncIterator[Reader]:
     """Connect to a hoster as the dialling side and read a feed.
 
@@ -817,6 +840,8 @@ async def open_reader(
         expected_remote: the hoster's 32-byte Noise key; None accepts any.
         timeouts: of each step.
         max_frame: longest frame accepted, in bytes.
+        paced: take the stock client's time (`pace`), and send its packets, so that the hoster
+            takes this reader for one. Who has nothing to hide is faster without.
 
     Raises:
         HandshakeFailed: the handshake did not succeed, in time or at all.
@@ -834,11 +859,11 @@ async def open_reader(
         max_frame=max_frame,
         max_strays=MAX_STRAYS,
         early=True,
-        apart=True,
+        apart=paced,
     ) as connection:
-        async with read_feed(connection, feed_key, limits) as reader:
+        async with read_feed(connection, feed_key, limits, paced=paced) as reader:
             yield reader
         with trio.CancelScope() as leaving:
             connection.be_patient(0.0)
-            connection.call_at(trio.current_time() + reader._pace.close(), leaving.cancel)
+            reader._call_in(reader._pace.close(), leaving.cancel)
             await connection.wait_closed()
