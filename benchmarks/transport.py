@@ -1,5 +1,8 @@
 """Reading a feed: our client and npm's side by side, at the same hosters, beside the floor.
 
+Ours reads twice: paced, as an audit does, which takes the time that npm's client takes to look like
+it; and unpaced, as `datdot feed clone` does.
+
 Each reader is a process of its own with nothing on disk before, and so is each hoster, all on
 loopback. The floor is what no client can do without: secretstream decryption and BLAKE2b of the
 same bytes, in the same sizes, by the functions that our client uses, with nothing around them.
@@ -61,9 +64,10 @@ class Readings:
 
 @dataclass
 class Hoster:
-    """What was read from one hoster: by our client and npm's, with each window, and the floor."""
+    """What was read from one hoster: by each client with each window, and the floor."""
 
-    ours: dict[int, Readings] = field(default_factory=lambda: {w: Readings() for w in WINDOWS})
+    paced: dict[int, Readings] = field(default_factory=lambda: {w: Readings() for w in WINDOWS})
+    unpaced: dict[int, Readings] = field(default_factory=lambda: {w: Readings() for w in WINDOWS})
     npm: dict[int, Readings] = field(default_factory=lambda: {w: Readings() for w in WINDOWS})
     floor: Readings = field(default_factory=Readings)
 
@@ -75,7 +79,8 @@ class Hoster:
         npm = ["node", "reader.mjs", "--from", f"127.0.0.1:{port}", "--key", key, "--window"]
         for _ in range(RUNS):
             for window in WINDOWS:
-                _read([*ours, str(window)], hoster.ours[window])
+                _read([*ours, str(window), "paced"], hoster.paced[window])
+                _read([*ours, str(window), "unpaced"], hoster.unpaced[window])
                 _read([*npm, str(window)], hoster.npm[window])
             _floor(hoster.floor)
         return hoster
@@ -83,21 +88,23 @@ class Hoster:
     def figures(self, name: str) -> Iterator[Figure]:
         """All lines of the table: what was measured, then what it is aimed at."""
         for window in WINDOWS:
-            yield from self.ours[window].figures(f"{name}, window {window}, ours")
+            yield from self.paced[window].figures(f"{name}, window {window}, paced")
+            yield from self.unpaced[window].figures(f"{name}, window {window}, unpaced")
             yield from self.npm[window].figures(f"{name}, window {window}, npm")
-        for window in WINDOWS:
+        for pace, ours in (("paced", self.paced), ("unpaced", self.unpaced)):
+            for window in WINDOWS:
+                yield Figure(
+                    f"{name}, window {window}, {pace}: time to npm's",
+                    "×",
+                    _quotients(ours[window].seconds, self.npm[window].seconds),
+                    (Aim.AT_MOST, 1.0),
+                )
             yield Figure(
-                f"{name}, window {window}: our time to npm's",
+                f"{name}, window {FULL_WINDOW}, {pace}: processor time to npm's",
                 "×",
-                _quotients(self.ours[window].seconds, self.npm[window].seconds),
-                (Aim.AT_MOST, 1.0),
+                _quotients(ours[FULL_WINDOW].whole, self.npm[FULL_WINDOW].whole),
+                (Aim.AT_MOST, MOST_OF_NPM),
             )
-        yield Figure(
-            f"{name}, window {FULL_WINDOW}: our processor time to npm's",
-            "×",
-            _quotients(self.ours[FULL_WINDOW].whole, self.npm[FULL_WINDOW].whole),
-            (Aim.AT_MOST, MOST_OF_NPM),
-        )
 
 
 def reading() -> Iterator[Figure]:
@@ -115,10 +122,14 @@ def reading() -> Iterator[Figure]:
     yield from theirs.figures("Node hoster")
     yield from ours.figures("own hoster")
     yield from ours.floor.figures("floor: decrypt and hash")
+    title = f"own hoster, window {FULL_WINDOW}, {{}}: speed to the floor's"
+    floor = ours.floor.seconds
+    # Whoever takes npm's time on purpose cannot be as fast as the machine allows.
+    yield Figure(title.format("paced"), "×", _quotients(floor, ours.paced[FULL_WINDOW].seconds))
     yield Figure(
-        f"own hoster, window {FULL_WINDOW}: our speed to the floor's",
+        title.format("unpaced"),
         "×",
-        _quotients(ours.floor.seconds, ours.ours[FULL_WINDOW].seconds),
+        _quotients(floor, ours.unpaced[FULL_WINDOW].seconds),
         (Aim.AT_LEAST, LEAST_OF_FLOOR),
     )
 
