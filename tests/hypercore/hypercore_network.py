@@ -93,6 +93,7 @@ async def reading(
     liar: Liar | None = None,
     timeouts: Timeouts = QUICK,
     expected: bytes | None = HOSTER.public,
+    paced: bool = True,
 ) -> AsyncIterator[Reader]:
     """A reader of the first feed, from a hoster of all of them, or from a liar."""
     near, far = trio.testing.memory_stream_pair()
@@ -113,6 +114,7 @@ async def reading(
                 keypair=CLIENT,
                 expected_remote=expected,
                 timeouts=timeouts,
+                paced=paced,
             ) as reader:
                 yield reader
         except BaseException as error:

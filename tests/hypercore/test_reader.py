@@ -156,6 +156,20 @@ async def test_what_has_come_in_time_is_not_late_for_being_written(
     assert got == feed.blocks
 
 
+async def test_without_the_pace_no_time_is_its_own(autojump_clock) -> None:
+    """From the first byte to the last, closing included; with it, virtual time goes by."""
+    seconds = {}
+    for paced in (False, True):
+        feed = MemoryFeed(60)
+        begun = trio.current_time()
+        async with reading(feed, paced=paced) as reader:
+            assert (await reader.get(7)).data == block(7)
+            got = {b.index: b.data async for b in reader.download(range(60))}
+        assert got == feed.blocks
+        seconds[paced] = trio.current_time() - begun
+    assert seconds[False] == 0.0 < seconds[True]
+
+
 async def test_what_has_come_is_read_though_the_hoster_leaves(autojump_clock, monkeypatch) -> None:
     monkeypatch.setattr(Pace, "write", lambda _pace, _size: 100.0)
     feed = MemoryFeed(60)

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 from hypercore_feeds import CLIENT, HOSTER, KEY, MemoryFeed
 from hypercore_network import QUICK, host
 
+from offchain_worker.hypercore.connection import Channel, open_connection
 from offchain_worker.hypercore.errors import Disconnected, NoData
 from offchain_worker.hypercore.feed import Feed
 from offchain_worker.hypercore.reader import Reader, open_reader
@@ -86,3 +88,42 @@ async def test_a_reset_while_nothing_is_asked() -> None:
         assert isinstance(await reader.connection.wait_closed(), Disconnected)
         with pytest.raises(Disconnected):
             await reader.get(0)
+
+
+async def test_messages_apart_through_a_socket_that_is_full() -> None:
+    """What the socket does not take at once, the event loop writes later, in order."""
+    bodies = [bytes([number]) * 60_000 for number in range(100)]
+    received: list[bytes] = []
+    async with trio.open_nursery() as nursery:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        let_go, done = trio.Event(), trio.Event()
+
+        async def take() -> None:
+            async with listener:
+                stream = await listener.accept()
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            async with open_connection(stream, HOSTER, initiator=False, timeout=5) as connection:
+                channels: list[Channel] = []
+                connection.pair("pile", None, lambda offer: channels.append(offer.accept(b"")))
+                await let_go.wait()
+                received.extend([(await channels[0].receive()).body for _ in bodies])
+                done.set()
+
+        nursery.start_soon(take)
+        near = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+        async with open_connection(
+            near, CLIENT, initiator=True, timeout=5, apart=True
+        ) as connection:
+            channel = await connection.open_channel("pile", b"", b"", timeout=5)
+            async with trio.open_nursery() as sending:
+
+                async def send() -> None:
+                    for body in bodies:
+                        await channel.send(0, body)
+
+                sending.start_soon(send)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                let_go.set()
+                await done.wait()
+    assert received == bodies
