@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -204,18 +204,29 @@ class ChainClient:
         Raises:
             TooMuch: there are more than `limit`.
         """
+        found: list[tuple[tuple[Any, ...], T]] = []
+        async with aclosing(self.pages(entry, *keys, at=at)) as pages:
+            async for page in pages:
+                if len(found) + len(page) > limit:
+                    raise TooMuch(f"{entry.pallet}.{entry.name} has more than {limit} entries")
+                found += page
+        return found
+
+    async def pages(
+        self, entry: Map[T], *keys: Any, at: bytes | None = None
+    ) -> AsyncGenerator[list[tuple[tuple[Any, ...], T]], None]:
+        """Iterate over such entries, however many, in lists of at most 256, all of one block."""
         block = (await self.header(at)).hash
         prefix = entry.key(*keys)
-        found: list[tuple[tuple[Any, ...], T]] = []
         last: bytes | None = None
         while True:
             page = await self._keys(prefix, last, block)
-            if len(found) + len(page) > limit:
-                raise TooMuch(f"{entry.pallet}.{entry.name} has more than {limit} entries")
-            for raw_key, value in await self._values(page, block):
-                found.append((entry.split(raw_key), self._decode(entry, value)))
+            yield [
+                (entry.split(raw_key), self._decode(entry, value))
+                for raw_key, value in await self._values(page, block)
+            ]
             if len(page) < PAGE:
-                return found
+                return
             last = page[-1]
 
     async def _keys(self, prefix: bytes, after: bytes | None, at: bytes) -> list[bytes]:

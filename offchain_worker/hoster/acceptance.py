@@ -65,7 +65,8 @@ async def accept_offers(
 async def _open_offers(client: ChainClient, account: Account, head: Head) -> dict[int, Hosting]:
     return {
         keys[0]: hosting
-        for keys, hosting in await client.entries(storage.HOSTINGS, at=head.hash)
+        async for page in client.pages(storage.HOSTINGS, at=head.hash)
+        for keys, hosting in page
         if hosting is not None
         and hosting.hoster == account.public
         and hosting.vouched is None

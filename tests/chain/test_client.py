@@ -86,6 +86,9 @@ async def test_a_map_is_read_in_pages(connect: Connect, monkeypatch: pytest.Monk
         assert len(accounts) == len(found) >= 12
         with pytest.raises(TooMuch):
             await chain.entries(storage.ACCOUNTS, limit=11)
+        pages = [page async for page in chain.pages(storage.ACCOUNTS)]
+        assert [entry for page in pages for entry in page] == found
+        assert [len(page) for page in pages[:-1]] == [5] * (len(pages) - 1)
 
 
 async def test_events_are_those_of_the_block(node: Any, connect: Connect) -> None:
