@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,9 @@ from chain_types.runtime import Runtime, RuntimeVersion
 from chain_types.scale import Bytes
 from datdot_node import Chain
 from datdot_node.rpc import views
+
+# Makes the modules that only tests use importable by name.
+sys.path.insert(0, str(Path(__file__).parents[1] / "harness"))
 
 
 @pytest.fixture(scope="session")

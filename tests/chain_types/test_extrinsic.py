@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections import deque
-from typing import Any
 
 import pytest
 import sr25519
 from hypothesis import given
 from hypothesis import strategies as st
+from local_socket import LocalSocket
 from substrateinterface import Keypair, SubstrateInterface
 
 from chain_types import metadata as md
@@ -33,33 +31,9 @@ from chain_types.ss58 import ss58_encode
 from chain_types.storage_keys import blake2_256
 from datdot_node import Chain
 from datdot_node.pool import PoolError
-from datdot_node.rpc.methods import METHODS
-from datdot_node.rpc.params import Params
 from offchain_worker.keys import KeyPair
 
 SIGNATURE = bytes(range(64))
-
-
-class LocalSocket:
-    """What substrate-interface takes for a WebSocket: answers from a chain in this process."""
-
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-        self._answers: deque[str] = deque()
-
-    def send(self, text: str) -> None:
-        request = json.loads(text)
-        if request["method"] == "rpc_methods":
-            result: Any = {"methods": sorted(METHODS)}
-        else:
-            result = METHODS[request["method"]](self._chain, Params(request["params"]))
-        self._answers.append(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}))
-
-    def recv(self) -> str:
-        return self._answers.popleft()
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture(scope="session")

@@ -122,9 +122,9 @@ def test_one_changed_thing(
     assert not agree(chain_rules, replace(proof, **{what: other}))
 
 
-def test_what_is_refused_is_refused_for_the_same_reason(chain_rules: CompiledRules) -> None:
-    nodes, tree_hash = tree(9)
-    receipt = Receipt(
+def receipt_over(tree_hash: bytes, *entries: Entry) -> Receipt:
+    """A receipt for chunks of a feed of nine."""
+    return Receipt(
         feed_key=bytes(32),
         fork=0,
         length=9,
@@ -135,7 +135,14 @@ def test_what_is_refused_is_refused_for_the_same_reason(chain_rules: CompiledRul
         opened=0,
         issued=0,
         byte_length=0,
-        entries=(Entry(3, b"f" * 32), Entry(4, nodes[8].hash), Entry(4, nodes[8].hash)),
+        entries=entries,
+    )
+
+
+def test_what_is_refused_is_refused_for_the_same_reason(chain_rules: CompiledRules) -> None:
+    nodes, tree_hash = tree(9)
+    receipt = receipt_over(
+        tree_hash, Entry(3, b"f" * 32), Entry(4, nodes[8].hash), Entry(4, nodes[8].hash)
     )
     good = prove_false(receipt.sign(HOSTER), HOSTER.public, nodes)
     assert good is not None
@@ -166,19 +173,7 @@ def test_nodes_of_another_head_prove_nothing() -> None:
     """The feed has grown since, or was rewritten: what is known leads to another tree hash."""
     nodes, _ = tree(9)
     _, other_hash = tree(8)
-    receipt = Receipt(
-        feed_key=bytes(32),
-        fork=0,
-        length=9,
-        tree_hash=other_hash,
-        client=bytes(32),
-        session=bytes(32),
-        sequence=0,
-        opened=0,
-        issued=0,
-        byte_length=0,
-        entries=(Entry(3, b"f" * 32),),
-    )
+    receipt = receipt_over(other_hash, Entry(3, b"f" * 32))
     assert prove_false(receipt.sign(HOSTER), HOSTER.public, nodes) is None
     assert prove_false(receipt.sign(HOSTER), KeyPair.generate().public, nodes) is None
     assert prove_false(receipt.sign(HOSTER), HOSTER.public, {}) is None

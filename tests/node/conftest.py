@@ -1,8 +1,6 @@
 """Chains in memory, and a wallet that signs with substrate-interface without a network."""
 
-import json
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +8,13 @@ from typing import Any
 import pytest
 from substrateinterface import Keypair, SubstrateInterface
 
-from datdot_node import Chain
-from datdot_node.rpc.methods import METHODS
-from datdot_node.rpc.params import Params
-
-# Makes the helper module of this folder importable by name.
+# Makes the modules that only tests use importable by name.
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "harness"))
+
+from local_socket import LocalSocket
+
+from datdot_node import Chain
 
 START_MS = 1_800_000_000_000
 
@@ -28,28 +27,6 @@ class Clock:
 
     def __call__(self) -> int:
         return self.ms
-
-
-class LocalSocket:
-    """What substrate-interface takes for a WebSocket: answers from a chain in this process."""
-
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-        self._answers: deque[str] = deque()
-
-    def send(self, text: str) -> None:
-        request = json.loads(text)
-        if request["method"] == "rpc_methods":
-            result: Any = {"methods": sorted(METHODS)}
-        else:
-            result = METHODS[request["method"]](self._chain, Params(request["params"]))
-        self._answers.append(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}))
-
-    def recv(self) -> str:
-        return self._answers.popleft()
-
-    def close(self) -> None:
-        pass
 
 
 class Wallet:
