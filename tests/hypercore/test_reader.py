@@ -156,6 +156,25 @@ async def test_what_has_come_in_time_is_not_late_for_being_written(
     assert got == feed.blocks
 
 
+async def test_what_a_longer_head_has_is_asked_for_when_the_hoster_knows_that_it_came(
+    autojump_clock, monkeypatch
+) -> None:
+    """Whatever the hoster says between the head's arrival and the time when it is written."""
+    feed = MemoryFeed(5)
+    async with reading(feed) as reader:
+        monkeypatch.setattr(Pace, "write_head", lambda _pace: 100.0)
+        said: list[bytes] = []
+        reader.connection.tap = lambda sent, data, _at: said.append(data) if sent else None
+        feed.append([b"more"] * 3)
+        await trio.testing.wait_all_tasks_blocked()
+        feed.append([b"again"])
+        assert (await reader.wait_longer(5)).length == 8
+        assert (await reader.get(6)).data == b"more"
+    told = m.Sync(0, 8, 8, uploading=True, downloading=True, has_manifest=True)
+    [asked] = [frame for frame in said if frame[:2] == bytes([1, m.Type.REQUEST]) and frame[2] & 1]
+    assert said.index(bytes([1, m.Type.SYNC]) + told.encode()) < said.index(asked)
+
+
 async def test_without_the_pace_no_time_is_its_own(autojump_clock) -> None:
     """From the first byte to the last, closing included; with it, virtual time goes by."""
     seconds = {}
