@@ -12,6 +12,7 @@ from bank import ALICE, UNIT, Bank
 
 from chain_types.calls import Id, TransferKeepAlive
 from chain_types.extrinsic import Era, Terms, sign_extrinsic
+from datdot_node.scale import sized
 from offchain_worker.chain import verdicts
 from offchain_worker.chain.accounts import Account
 from offchain_worker.chain.client import ChainClient
@@ -23,6 +24,9 @@ SECONDS = 120
 HEADS = 5
 METHOD_NOT_FOUND, INVALID_PARAMS = -32_601, -32_602
 UNDECODABLE, BAD_FORMAT, VERIFICATION = 1_040, 1_001, 1_002
+NOT_EXECUTED, NOT_DECODED = 1, 2
+POOR = "Inability to pay some fees (e.g. account balance too low)"
+TO_ALICE = TransferKeepAlive(Id(ALICE.public), UNIT)
 IN_BLOCK, FINALIZED = "inBlock", "finalized"
 
 
@@ -36,7 +40,7 @@ async def signed(chain: ChainClient, account: Account, nonce: int) -> bytes:
     """A transfer of a token to //Alice."""
     head = await chain.finalized()
     terms = Terms(chain.genesis, Era.starting(head.number, 64), head.hash, nonce)
-    call = chain.runtime.encode_call(TransferKeepAlive(Id(ALICE.public), UNIT))
+    call = chain.runtime.encode_call(TO_ALICE)
     return sign_extrinsic(chain.runtime, call, account.public, account.sign, terms)
 
 
@@ -102,8 +106,7 @@ async def test_transactions_that_cannot_be_applied_are_refused_with_the_reason(
 ) -> None:
     nobody = Account.generate()[0]
     poor = await refusal(rpc, await signed(chain, nobody, nonce=0))
-    words = "Inability to pay some fees (e.g. account balance too low)"
-    assert (poor.code, poor.data) == (verdicts.INVALID, words)
+    assert (poor.code, poor.data) == (verdicts.INVALID, POOR)
 
     extrinsic = bytearray(await signed(chain, nobody, nonce=0))
     extrinsic[60] ^= 1
@@ -111,12 +114,71 @@ async def test_transactions_that_cannot_be_applied_are_refused_with_the_reason(
     assert (forged.code, forged.data) == (verdicts.INVALID, "Transaction has a bad signature")
 
 
-async def test_bytes_that_are_no_transaction_are_refused(rpc: Rpc) -> None:
-    assert (await refusal(rpc, b"\x10\1")).code == UNDECODABLE
+@pytest.mark.parametrize(
+    ("kind", "submitted", "watched", "asked"),
+    [
+        ("empty", UNDECODABLE, BAD_FORMAT, NOT_DECODED),
+        ("shorter than announced", UNDECODABLE, BAD_FORMAT, NOT_DECODED),
+        ("an endless length", UNDECODABLE, BAD_FORMAT, NOT_DECODED),
+        ("no extrinsic", VERIFICATION, VERIFICATION, NOT_EXECUTED),
+        ("cut off inside", VERIFICATION, VERIFICATION, NOT_EXECUTED),
+        ("trailing bytes inside", VERIFICATION, VERIFICATION, NOT_EXECUTED),
+        ("of an unknown version", VERIFICATION, VERIFICATION, NOT_EXECUTED),
+        ("of an unknown pallet", VERIFICATION, VERIFICATION, NOT_EXECUTED),
+    ],
+)
+async def test_bytes_that_are_no_extrinsic_are_refused(
+    chain: ChainClient, rpc: Rpc, kind: str, submitted: int, watched: int, asked: int
+) -> None:
+    """Each way to hand them over has a code of its own: to submit, to watch, to ask about."""
+    nobody = Account.generate()[0]
+    good = await signed(chain, nobody, nonce=0)
+    inside, call = good[2:], chain.runtime.encode_call(TO_ALICE)
+    assert good == sized(inside)
+    extrinsic = {
+        "empty": b"",
+        "shorter than announced": good[:-1],
+        "an endless length": b"\xff" * 68,
+        "no extrinsic": sized(b"\xff" * 100),
+        "cut off inside": sized(inside[:-1]),
+        "trailing bytes inside": sized(inside + b"\0"),
+        "of an unknown version": sized(b"\x81" + inside[1:]),
+        "of an unknown pallet": sized(inside.removesuffix(call) + b"\xfe" * len(call)),
+    }[kind]
+    encoded = from_bytes(extrinsic)
+    refused = await refusal(rpc, extrinsic)
+    assert refused.code == submitted
+    words = {UNDECODABLE: "Client error: ", VERIFICATION: "Verification Error: "}
+    assert refused.message.startswith(words[submitted])
     with pytest.raises(RpcError) as caught:
-        await rpc.subscribe("author_submitAndWatchExtrinsic", "0x1001")
-    assert caught.value.code == BAD_FORMAT
-    assert (await refusal(rpc, b"\x0c\xff\xff\xff")).code == VERIFICATION
+        await rpc.subscribe("author_submitAndWatchExtrinsic", encoded)
+    assert caught.value.code == watched
+    for method in ("payment_queryInfo", "payment_queryFeeDetails", "system_dryRun"):
+        with pytest.raises(RpcError) as caught:
+            await rpc.request(method, encoded)
+        assert caught.value.code == asked, method
+    assert encoded not in await rpc.request("author_pendingExtrinsics")
+    # What they are made of is an extrinsic.
+    assert (await refusal(rpc, good)).data == POOR
+
+
+async def test_bytes_after_an_extrinsic_are_refused_or_dropped(
+    chain: ChainClient, rpc: Rpc
+) -> None:
+    """Nodes of the SDK read an extrinsic and overlook what follows; there is no code for that.
+
+    The embedded chain refuses it with the codes of other bytes whose length is wrong.
+    """
+    good = await signed(chain, Account.generate()[0], nonce=0)
+    refused = await refusal(rpc, good + b"\0")
+    if await rpc.request("system_name") == "datdot-embedded":
+        assert refused.code == UNDECODABLE
+        with pytest.raises(RpcError) as caught:
+            await rpc.request("payment_queryInfo", from_bytes(good + b"\0"))
+        assert caught.value.code == NOT_DECODED
+    else:
+        assert (refused.code, refused.data) == (verdicts.INVALID, POOR)
+        assert await rpc.request("payment_queryInfo", from_bytes(good + b"\0"))
 
 
 async def test_a_future_transaction_waits_in_the_pool(

@@ -18,7 +18,6 @@ from datdot_node import transport
 from datdot_node.node import Mode
 from datdot_node.rpc import jsonrpc
 from datdot_node.rpc.session import ALL_METHODS
-from datdot_node.scale import sized
 
 HASH = "0x" + "11" * 32
 BAD_VALUES: list[Any] = [
@@ -322,60 +321,6 @@ async def _send_and_leave(stream: trio.SocketStream, data: bytes) -> None:
                 pass
         except trio.BrokenResourceError:
             return
-
-
-@pytest.mark.parametrize(
-    ("kind", "codes"),
-    [
-        ("empty", (1040, 1001, 2)),
-        ("shorter than announced", (1040, 1001, 2)),
-        ("longer than announced", (1040, 1001, 2)),
-        ("an endless length", (1040, 1001, 2)),
-        ("no extrinsic", (1002, 1002, 1)),
-        ("cut off inside", (1002, 1002, 1)),
-        ("trailing bytes inside", (1002, 1002, 1)),
-        ("of an unknown version", (1002, 1002, 1)),
-        ("of an unknown pallet", (1002, 1002, 1)),
-    ],
-)
-async def test_bytes_that_are_no_extrinsic(
-    wallet: Any, kind: str, codes: tuple[int, int, int]
-) -> None:
-    """The codes of a native node: submitted, watched, asked for its fee."""
-    good = wallet.transfer(0)
-    inside = good[2:]
-    extrinsic = {
-        "empty": b"",
-        "shorter than announced": good[:-1],
-        "longer than announced": good + b"\0",
-        "an endless length": b"\xff" * 68,
-        "no extrinsic": sized(b"\xff" * 100),
-        "cut off inside": sized(inside[:-1]),
-        "trailing bytes inside": sized(inside + b"\0"),
-        "of an unknown version": sized(b"\x81" + inside[1:]),
-        "of an unknown pallet": sized(inside[:-36] + b"\xfe" * 36),
-    }[kind]
-    assert good == sized(inside)
-    encoded = "0x" + extrinsic.hex()
-    async with serving() as running, connected(running) as client:
-        refusals = [
-            await client.refused(method, encoded)
-            for method in (
-                "author_submitExtrinsic",
-                "author_submitAndWatchExtrinsic",
-                "payment_queryInfo",
-                "payment_queryFeeDetails",
-                "system_dryRun",
-            )
-        ]
-        submitted, watched, asked = codes
-        assert [each["code"] for each in refusals] == [submitted, watched, asked, asked, asked]
-        assert refusals[0]["message"].startswith(
-            {1040: "Client error: ", 1002: "Verification Error: "}[submitted]
-        )
-        assert refusals[2]["message"] == "Unable to query dispatch info."
-        assert await client.call("author_pendingExtrinsics") == []
-        assert await client.call("author_submitExtrinsic", "0x" + good.hex())
 
 
 async def test_extrinsics_that_are_too_large(wallet: Any) -> None:
