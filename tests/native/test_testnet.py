@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,29 +13,44 @@ import pytest
 import trio
 from e2e_commands import datdot, make_feed
 from e2e_network import Network, anchored, closed, holds, open_network, settlement_of, until
+from roads import NAMES, Road, Roads, open_roads
 
 from chain_types.calls import TopUp
 from chain_types.records import Verdict
 from offchain_worker.chain.heads import Header, read_header
 from offchain_worker.chain.rpc import open_rpc
+from offchain_worker.testnet.layout import HOST
 
 RUN_SECONDS = 300.0
-PARTITION_SECONDS = 60.0
 STALLED_BLOCKS = 10
+PARTITION_BLOCKS = 20
+"""A validator on its own makes so many in a minute: in its own slots, each third."""
 RECOVERY_SECONDS = 90.0
 UNFINALIZED = 5
 """So many blocks may become final after validators are gone: votes for them were on their way."""
 
 
-def test_a_whole_testnet(datdot_node: Path, tmp_path: Path) -> None:
+def test_a_whole_testnet_goes_on_when_its_folder_is_started_again(
+    datdot_node: Path, tmp_path: Path
+) -> None:
     feed = make_feed(tmp_path / "feed")
-    status, output, log = datdot(
-        *("testnet", "--once", "--json", "--port", "0", "--feed", feed, "--native", datdot_node),
-        timeout=RUN_SECONDS,
-    )
-    assert status == 0, log
-    result = json.loads(output)
-    assert [challenge["outcome"] for challenge in result["challenges"]] == ["Passed", "Passed"]
+    results = []
+    for _ in range(2):
+        status, output, log = datdot(
+            *("testnet", "--once", "--json", "--port", "0", "--feed", feed),
+            *("--native", datdot_node, "--dir", tmp_path / "net"),
+            timeout=RUN_SECONDS,
+        )
+        assert status == 0, log
+        results.append(json.loads(output))
+        outcomes = [challenge["outcome"] for challenge in results[-1]["challenges"]]
+        assert outcomes == ["Passed", "Passed"]
+    first, second = results
+    assert second["feeds"] == first["feeds"]
+    assert set(second["balances"]) == set(first["balances"])
+    assert second["chain"]["blocks"] > first["chain"]["blocks"]
+    last = max(int(challenge["id"]) for challenge in first["challenges"])
+    assert all(int(challenge["id"]) > last for challenge in second["challenges"])
 
 
 @dataclass
@@ -85,47 +100,103 @@ async def best_blocks(url: str, count: int) -> Header:
     raise AssertionError("the subscription ended")
 
 
-async def kill_one(network: Network) -> None:
-    """Kill the third validator, and start it again once the others have made blocks without it."""
-    child = network.processes.children["validator-3"]
-    child.kill()
-    await child.ended.wait()
-    await best_blocks(network.layout.url, STALLED_BLOCKS)
+class Stall:
+    """What keeps three validators from agreeing, and what ends that."""
+
+    def __init__(self, network: Network, roads: Roads) -> None:
+        self.network = network
+        self.roads = roads
+
+    @property
+    def first_url(self) -> str:
+        """Of the validator that the test asks."""
+        return self.network.layout.url
+
+    @property
+    def third_url(self) -> str:
+        """Of one that is on its own in a partition."""
+        return f"ws://{HOST}:{self.network.layout.validators[NAMES[2]].rpc}"
+
+    async def begin(self) -> None:
+        """Comes back when blocks were made meanwhile."""
+        raise NotImplementedError
+
+    async def end(self) -> None:
+        """Let them agree again."""
+        raise NotImplementedError
 
 
-async def start_again(network: Network) -> None:
-    assert network.validators is not None
-    await network.validators.start(network.processes, "validator-3")
+class Killed(Stall):
+    """The third one is killed, and started again once the others have made blocks without it."""
+
+    async def begin(self) -> None:
+        child = self.network.processes.children[NAMES[2]]
+        child.kill()
+        await child.ended.wait()
+        await best_blocks(self.first_url, STALLED_BLOCKS)
+
+    async def end(self) -> None:
+        assert self.network.validators is not None
+        await self.network.validators.start(self.network.processes, NAMES[2])
 
 
-async def stop_two(network: Network) -> None:
-    """Cut the second and the third validator off for a minute: they neither hear nor say anything.
+class Stopped(Stall):
+    """The second and the third one stand still; the first one makes blocks in its own slots."""
 
-    The first one makes blocks in its own slots meanwhile.
-    """
-    for name in ("validator-2", "validator-3"):
-        network.processes.children[name].process.send_signal(signal.SIGSTOP)
-    with trio.move_on_after(PARTITION_SECONDS):
-        await best_blocks(network.layout.url, 10 * STALLED_BLOCKS)
+    async def begin(self) -> None:
+        self._signal(signal.SIGSTOP)
+        await best_blocks(self.first_url, PARTITION_BLOCKS)
+
+    async def end(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        for name in NAMES[1:]:
+            self.network.processes.children[name].process.send_signal(number)
 
 
-async def go_on(network: Network) -> None:
-    for name in ("validator-2", "validator-3"):
-        network.processes.children[name].process.send_signal(signal.SIGCONT)
+class CutOff(Stall):
+    """All go on, but the third one reaches no other, and none reaches it: the chain forks."""
+
+    def cut(self) -> list[Road]:
+        """The roads that are cut."""
+        return self.roads.around(NAMES[2])
+
+    async def begin(self) -> None:
+        for road in self.cut():
+            road.cut()
+        alone = await best_blocks(self.third_url, PARTITION_BLOCKS)
+        async with open_rpc(self.third_url) as rpc:
+            assert (await rpc.request("system_health"))["peers"] == 0
+        other = await self.network.client.block_hash(alone.number)
+        assert other != alone.hash
+
+    async def end(self) -> None:
+        for road in self.cut():
+            road.heal()
 
 
-@pytest.mark.parametrize(
-    ("stall", "recover"),
-    [(kill_one, start_again), (stop_two, go_on)],
-    ids=["killed", "partitioned"],
-)
+class Apart(CutOff):
+    """All go on, and none reaches another one: there are three chains."""
+
+    def cut(self) -> list[Road]:
+        return list(self.roads.ways.values())
+
+
+@pytest.mark.parametrize("kind", [Killed, Stopped, CutOff, Apart])
 async def test_finality_stalls_and_nothing_is_lost(
-    datdot_node: Path,
-    tmp_path: Path,
-    stall: Callable[[Network], Awaitable[None]],
-    recover: Callable[[Network], Awaitable[None]],
+    datdot_node: Path, tmp_path: Path, kind: type[Stall]
 ) -> None:
-    async with open_network(tmp_path, hosters=1, native=datdot_node) as network:
+    async with (
+        open_roads() as roads,
+        open_network(
+            tmp_path,
+            hosters=1,
+            native=roads.program(datdot_node, tmp_path),
+            configure=roads.lead,
+        ) as network,
+    ):
+        stall = kind(network, roads)
         # All attestors are about to audit when the validators go.
         running = await until(network, "hoster-1", 0, anchored)
         async with watching(network) as watched, trio.open_nursery() as nursery:
@@ -138,7 +209,7 @@ async def test_finality_stalls_and_nothing_is_lost(
                 assert result.error is None
                 done.set()
 
-            await stall(network)
+            await stall.begin()
             nursery.start_soon(submit)
             stalled = watched.finalized[-1]
             assert stalled <= before + UNFINALIZED
@@ -146,7 +217,7 @@ async def test_finality_stalls_and_nothing_is_lost(
             assert best >= stalled + STALLED_BLOCKS
             assert not done.is_set()
 
-            await recover(network)
+            await stall.end()
             with trio.fail_after(RECOVERY_SECONDS):
                 await watched.until(lambda: watched.finalized[-1] > best)
                 await done.wait()
