@@ -4,7 +4,8 @@ Each validator connects to another one at a port of a relay, one for each direct
 these addresses alone: a program in front of the node takes the boot nodes out of the chain's
 specification, and names the relays as reserved nodes. The specification is no longer that of a
 `Local` chain either, as nodes of such chains tell each other under which private addresses they
-listen.
+listen. They do tell each other of the relays; so, as long as a road is cut, none takes anybody new.
+And each makes blocks even if it sees no other one (`--force-authoring`), so that the chain forks.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if "--name" in arguments:
     path = path.with_name(f"spec-{{os.getpid()}}.json")
     path.write_text(json.dumps(spec))
     arguments[place] = str(path)
-    arguments += ["--reserved-only", "--allow-private-ip"]
+    arguments += ["--reserved-only", "--allow-private-ip", "--force-authoring"]
 os.execv({node!r}, [{node!r}, *arguments])
 """
 
@@ -49,12 +50,12 @@ class Road:
     """One direction between two validators.
 
     Attributes:
-        listener: who connects to it gets to `target`, a port, unless the road is cut.
+        listener: who connects to it gets to `target`, a port, unless the road is closed.
     """
 
     listener: trio.SocketListener
     target: int = 0
-    is_cut: bool = False
+    is_closed: bool = False
     _used: set[trio.CancelScope] = field(default_factory=set)
 
     @property
@@ -63,20 +64,15 @@ class Road:
         port: int = self.listener.socket.getsockname()[1]
         return port
 
-    def cut(self) -> None:
-        """End all connections, and take no more."""
-        self.is_cut = True
+    def end_connections(self) -> None:
+        """End all that are there."""
         for scope in self._used:
             scope.cancel()
 
-    def heal(self) -> None:
-        """Take connections again."""
-        self.is_cut = False
-
     async def connect(self, stream: trio.SocketStream) -> None:
-        """Serve one connection until a side ends it or the road is cut."""
+        """Serve one connection until a side ends it or this road is cut."""
         async with stream:
-            if self.is_cut:
+            if self.is_closed:
                 return
             with trio.CancelScope() as scope:
                 self._used.add(scope)
@@ -114,9 +110,17 @@ class Roads:
         for (_, to), road in self.ways.items():
             road.target = layout.validators[to].p2p
 
-    def around(self, name: str) -> list[Road]:
-        """Those from and to a validator."""
-        return [road for ends, road in self.ways.items() if name in ends]
+    def cut_off(self, *names: str) -> None:
+        """Leave these validators no road to any other."""
+        for ends, road in self.ways.items():
+            road.is_closed = True
+            if not set(names).isdisjoint(ends):
+                road.end_connections()
+
+    def heal(self) -> None:
+        """Open all roads again."""
+        for road in self.ways.values():
+            road.is_closed = False
 
     def program(self, node: Path, folder: Path) -> Path:
         """Makes a program that runs `node` so that it takes these roads."""

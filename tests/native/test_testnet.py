@@ -13,7 +13,7 @@ import pytest
 import trio
 from e2e_commands import datdot, make_feed
 from e2e_network import Network, anchored, closed, holds, open_network, settlement_of, until
-from roads import NAMES, Road, Roads, open_roads
+from roads import NAMES, Roads, open_roads
 
 from chain_types.calls import TopUp
 from chain_types.records import Verdict
@@ -25,6 +25,7 @@ RUN_SECONDS = 300.0
 STALLED_BLOCKS = 10
 PARTITION_BLOCKS = 20
 """A validator on its own makes so many in a minute: in its own slots, each third."""
+STALL_SECONDS = 120.0
 RECOVERY_SECONDS = 90.0
 UNFINALIZED = 5
 """So many blocks may become final after validators are gone: votes for them were on their way."""
@@ -158,29 +159,23 @@ class Stopped(Stall):
 class CutOff(Stall):
     """All go on, but the third one reaches no other, and none reaches it: the chain forks."""
 
-    def cut(self) -> list[Road]:
-        """The roads that are cut."""
-        return self.roads.around(NAMES[2])
+    alone = NAMES[2:]
 
     async def begin(self) -> None:
-        for road in self.cut():
-            road.cut()
-        alone = await best_blocks(self.third_url, PARTITION_BLOCKS)
+        self.roads.cut_off(*self.alone)
+        forked = await best_blocks(self.third_url, PARTITION_BLOCKS)
         async with open_rpc(self.third_url) as rpc:
             assert (await rpc.request("system_health"))["peers"] == 0
-        other = await self.network.client.block_hash(alone.number)
-        assert other != alone.hash
+        assert await self.network.client.block_hash(forked.number) != forked.hash
 
     async def end(self) -> None:
-        for road in self.cut():
-            road.heal()
+        self.roads.heal()
 
 
 class Apart(CutOff):
     """All go on, and none reaches another one: there are three chains."""
 
-    def cut(self) -> list[Road]:
-        return list(self.roads.ways.values())
+    alone = NAMES
 
 
 @pytest.mark.parametrize("kind", [Killed, Stopped, CutOff, Apart])
@@ -209,7 +204,8 @@ async def test_finality_stalls_and_nothing_is_lost(
                 assert result.error is None
                 done.set()
 
-            await stall.begin()
+            with trio.fail_after(STALL_SECONDS):
+                await stall.begin()
             nursery.start_soon(submit)
             stalled = watched.finalized[-1]
             assert stalled <= before + UNFINALIZED
