@@ -12,7 +12,7 @@ use alloc::{boxed::Box, format, vec, vec::Vec};
 use codec::Encode;
 use datdot_primitives::{
     answer::Answer,
-    attempts::{index_of, Attempt, MAX_ATTEMPTS},
+    attempts::{index_of, mask, Attempt, MAX_ATTEMPTS},
     coinflip::{commitment_z, Opening},
     draws::{Opened, Schedule, MAX_ATTESTORS, MAX_CHUNKS},
     evidence::{self, Proof},
@@ -72,6 +72,9 @@ const T0: u64 = 1_700_000_000_000;
 const LONGEST: u64 = (1 << 63) - 1;
 /// Entries of each agenda, and hostings in the queue, where one is looked for.
 const CROWD: u64 = 1_000;
+
+/// So many blocks in a row have nothing to do.
+const IDLE_BLOCKS: u64 = 100;
 
 /// Slots cost more than uniform moments, and all attempts of the coinflip have time.
 fn timing(attestors: u32) -> Timing {
@@ -363,8 +366,8 @@ impl<T: Chain> Scene<T> {
     }
 
     /// Of the reports of all members on a feed of this length, with so many chunks proved, the one of
-    /// middle size, and whose it is.
-    fn ordinary_report(&self, length: u64, proved: u32) -> (T::AccountId, Report) {
+    /// middle size, and whose it is. Tells its size and that of the largest.
+    fn ordinary_report(&self, what: &str, length: u64, proved: u32) -> (T::AccountId, Report) {
         self.vouch(length, proved);
         let mut reports: Vec<(T::AccountId, Report)> = (0..self.drawn.len())
             .map(|place| {
@@ -373,6 +376,9 @@ impl<T: Chain> Scene<T> {
             })
             .collect();
         reports.sort_by_key(|(_, report)| report.encoded_size());
+        let size_at = |place: usize| reports[place].1.encoded_size();
+        tell(what, size_at(reports.len() / 2));
+        tell(&format!("{what}_most"), size_at(reports.len() - 1));
         reports.swap_remove(reports.len() / 2)
     }
 
@@ -731,10 +737,10 @@ mod benches {
         Ok(())
     }
 
-    /// All were served, and have measured everything.
+    /// All `n` were served, and have measured everything.
     #[benchmark]
-    fn settle_served() -> Result<(), BenchmarkError> {
-        let scene = Scene::<T>::reporting(MAX_ATTESTORS);
+    fn settle_served(n: Linear<2, MAX_ATTESTORS>) -> Result<(), BenchmarkError> {
+        let scene = Scene::<T>::reporting(n);
         scene.submit(0, scene.served(0, MAX_ENTRIES));
         let first = Reports::<T>::get(scene.id, &scene.drawn[0].account);
         let first = first.ok_or("it has reported")?;
@@ -747,8 +753,8 @@ mod benches {
             Reports::<T>::insert(scene.id, &one.account, record);
         }
         let tally = Tally {
-            reported: u32::MAX,
-            served: MAX_ATTESTORS,
+            reported: mask(n as usize),
+            served: n,
             failed: 0,
         };
         Tallies::<T>::insert(scene.id, tally);
@@ -760,14 +766,14 @@ mod benches {
 
         let settlement = Settlements::<T>::get(scene.id).ok_or("it is settled")?;
         assert_eq!(settlement.outcome, Verdict::Passed);
-        assert_eq!(settlement.paid.len() as u32, MAX_ATTESTORS + 1);
+        assert_eq!(settlement.paid.len() as u32, n + 1);
         Ok(())
     }
 
-    /// All demand what the hoster withholds, which ends the hosting.
+    /// All `n` demand what the hoster withholds, which ends the hosting.
     #[benchmark]
-    fn settle_unanswered() -> Result<(), BenchmarkError> {
-        let scene = Scene::<T>::reporting(MAX_ATTESTORS);
+    fn settle_unanswered(n: Linear<1, MAX_ATTESTORS>) -> Result<(), BenchmarkError> {
+        let scene = Scene::<T>::reporting(n);
         scene.demand_all_but(None);
         scene.remember();
         scene.wait();
@@ -782,10 +788,10 @@ mod benches {
         Ok(())
     }
 
-    /// All are absent, for the second time in a row, and there is hardly room for their tasks.
+    /// All `n` are absent, for the second time in a row, and there is hardly room for their tasks.
     #[benchmark]
-    fn settle_absent() -> Result<(), BenchmarkError> {
-        let scene = Scene::<T>::reporting(MAX_ATTESTORS);
+    fn settle_absent(n: Linear<1, MAX_ATTESTORS>) -> Result<(), BenchmarkError> {
+        let scene = Scene::<T>::reporting(n);
         poll::<T>();
         for one in &scene.drawn {
             pallet_providers::Providers::<T>::mutate(Role::Attestor, &one.account, |provider| {
@@ -804,7 +810,7 @@ mod benches {
         close_challenge(RawOrigin::Signed(closer), scene.id);
 
         let settlement = Settlements::<T>::get(scene.id).ok_or("it is settled")?;
-        assert_eq!(settlement.absent.len() as u32, MAX_ATTESTORS);
+        assert_eq!(settlement.absent.len() as u32, n);
         Ok(())
     }
 
@@ -837,27 +843,47 @@ mod benches {
         Ok(())
     }
 
-    /// One look at an agenda.
+    /// What each block pays: nothing is due, and the hosting that waits can not start yet.
+    #[benchmark]
+    fn on_poll() -> Result<(), BenchmarkError> {
+        let (hosting, _) = ready::<T>(MAX_ATTESTORS);
+        let block = System::<T>::block_number();
+        pallet_providers::EligibleChangedAt::<T>::put(block);
+        // After that, nobody needs to look at the agendas.
+        poll::<T>();
+
+        #[block]
+        {
+            poll::<T>();
+        }
+
+        assert!(Waiting::<T>::contains_key(hosting));
+        assert_eq!(NextLook::<T>::get().block, u64::MAX);
+        Ok(())
+    }
+
+    /// One look at an agenda on which nothing is due.
     #[benchmark]
     fn look() -> Result<(), BenchmarkError> {
         for id in 0..CROWD {
             Agenda::<T>::insert(Clock::Time, Place::new(T0 + id, id), ());
         }
-        let first;
+        let due;
 
         #[block]
         {
-            first = Agenda::<T>::iter_key_prefix(Clock::Time).next();
+            due = Pallet::<T>::look(Clock::Time, T0 - 1);
         }
 
-        assert_eq!(first, Some(Place::new(T0, 0)));
+        assert!(due.is_none());
+        assert_eq!(NextLook::<T>::get().time, T0);
         Ok(())
     }
 
-    /// The draw among so many, two of which may not be drawn, and all the looks of an `on_poll`.
+    /// The draw of `n` attestors; the hoster and the sponsor are beside them, and may not be drawn.
     #[benchmark]
-    fn start() -> Result<(), BenchmarkError> {
-        let (hosting, _) = ready::<T>(MAX_ATTESTORS);
+    fn start(n: Linear<1, MAX_ATTESTORS>) -> Result<(), BenchmarkError> {
+        let (hosting, _) = ready::<T>(n);
 
         #[block]
         {
@@ -922,10 +948,10 @@ mod benches {
         Ok(())
     }
 
-    /// With as many frauds as are removed at once, but one, so that the challenge goes too.
+    /// With `n` attestors, and as many frauds as are removed at once, but one, so that the challenge goes too.
     #[benchmark]
-    fn prune() -> Result<(), BenchmarkError> {
-        let scene = Scene::<T>::reporting(MAX_ATTESTORS);
+    fn prune(n: Linear<1, MAX_ATTESTORS>) -> Result<(), BenchmarkError> {
+        let scene = Scene::<T>::reporting(n);
         scene.demand_all_but(None);
         for number in 1..MAX_PRUNED_FRAUDS as u64 {
             let fraud = Fraud {
@@ -940,7 +966,8 @@ mod benches {
         }
         scene.wait();
         let closer = rich::<T>("closer", 0);
-        Pallet::<T>::close_challenge(RawOrigin::Signed(closer).into(), scene.id)?;
+        Pallet::<T>::close_challenge(RawOrigin::Signed(closer).into(), scene.id)
+            .map_err(|error| error.error)?;
         let unbonding = <T as Config>::UnbondingBlocks::get();
         let block = System::<T>::block_number().saturating_add(unbonding.into());
         System::<T>::set_block_number(block);
@@ -959,8 +986,7 @@ mod benches {
     #[benchmark(extra)]
     fn aim_report_32_of_4096() -> Result<(), BenchmarkError> {
         let scene = Scene::<T>::reporting(Timing::production().attestors);
-        let (by, report) = scene.ordinary_report(LENGTH, 32);
-        tell("aim_report_32_of_4096", report.encoded_size());
+        let (by, report) = scene.ordinary_report("aim_report_32_of_4096", LENGTH, 32);
 
         #[extrinsic_call]
         submit_report(RawOrigin::Signed(by), scene.id, Box::new(report));
@@ -973,8 +999,7 @@ mod benches {
     #[benchmark(extra)]
     fn aim_report_32_of_16777216() -> Result<(), BenchmarkError> {
         let scene = Scene::<T>::reporting(Timing::production().attestors);
-        let (by, report) = scene.ordinary_report(1 << 24, 32);
-        tell("aim_report_32_of_16777216", report.encoded_size());
+        let (by, report) = scene.ordinary_report("aim_report_32_of_16777216", 1 << 24, 32);
 
         #[extrinsic_call]
         submit_report(RawOrigin::Signed(by), scene.id, Box::new(report));
@@ -987,8 +1012,7 @@ mod benches {
     #[benchmark(extra)]
     fn aim_report_100_of_4096() -> Result<(), BenchmarkError> {
         let scene = Scene::<T>::reporting(Timing::production().attestors);
-        let (by, report) = scene.ordinary_report(LENGTH, MAX_CHUNKS);
-        tell("aim_report_100_of_4096", report.encoded_size());
+        let (by, report) = scene.ordinary_report("aim_report_100_of_4096", LENGTH, MAX_CHUNKS);
 
         #[extrinsic_call]
         submit_report(RawOrigin::Signed(by), scene.id, Box::new(report));
@@ -997,10 +1021,11 @@ mod benches {
         Ok(())
     }
 
-    /// Nothing is due in a block with `h` hostings, which all wait for attestors, and as many
-    /// challenges on each agenda.
+    /// Nothing is due in a hundred blocks with `h` hostings, which all wait for attestors, and as many
+    /// challenges on each agenda. There is other state instead of those that are fewer than 10,000: a
+    /// larger state is slower to read anyway.
     #[benchmark(extra)]
-    fn aim_idle_block(h: Linear<10, 10_000>) -> Result<(), BenchmarkError> {
+    fn aim_idle_blocks(h: Linear<10, 10_000>) -> Result<(), BenchmarkError> {
         CurrentTiming::<T>::put(timing(MAX_ATTESTORS));
         set_now::<T>(T0);
         let (sponsor, hoster) = parties::<T>();
@@ -1010,20 +1035,31 @@ mod benches {
                 Agenda::<T>::insert(clock, Place::new(u64::MAX - hosting, hosting), ());
             }
         }
+        for missing in u64::from(h)..10_000 {
+            for entry in 0..8u64 {
+                let key = (b"something else..", secret((missing, entry))).encode();
+                frame::deps::frame_support::storage::unhashed::put_raw(&key, &[1; 40]);
+            }
+        }
         next_block::<T>();
-        let block = System::<T>::block_number().saturating_add(One::one());
+        // An earlier block has looked when something will be due.
+        poll::<T>();
+        let mut block = System::<T>::block_number();
         let parent = System::<T>::parent_hash();
 
         #[block]
         {
-            System::<T>::initialize(&block, &parent, &Default::default());
-            pallet_providers::Pallet::<T>::on_initialize(block);
-            Pallet::<T>::on_initialize(block);
-            set_now::<T>(T0 + 1);
-            poll::<T>();
-            Pallet::<T>::on_finalize(block);
-            // With the root of the state, as a block has it.
-            System::<T>::finalize();
+            for later in 1..=IDLE_BLOCKS {
+                block = block.saturating_add(One::one());
+                System::<T>::initialize(&block, &parent, &Default::default());
+                pallet_providers::Pallet::<T>::on_initialize(block);
+                Pallet::<T>::on_initialize(block);
+                set_now::<T>(T0 + later);
+                poll::<T>();
+                Pallet::<T>::on_finalize(block);
+                // With the root of the state, as a block has it.
+                System::<T>::finalize();
+            }
         }
 
         assert_eq!(Waiting::<T>::iter().count() as u32, h);

@@ -134,8 +134,8 @@ impl<T: Config> Pallet<T> {
         Self::await_answers(id, &mut challenge);
         let mut weight = T::WeightInfo::answer_demand(answer.encoded_size() as u32);
         if Self::is_complete(id, &challenge) {
+            weight.saturating_accrue(Self::settlement_weight(challenge.members()));
             Self::settle(id, challenge, None);
-            weight.saturating_accrue(Self::settlement_weight());
         }
         Ok((Some(weight), Pays::No).into())
     }

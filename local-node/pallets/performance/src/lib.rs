@@ -308,6 +308,10 @@ pub mod pallet {
     #[pallet::storage]
     pub type Agenda<T> = StorageDoubleMap<_, Identity, Clock, Identity, Place, ()>;
 
+    /// The looks at the agenda and the queue that are not needed yet.
+    #[pallet::storage]
+    pub type NextLook<T> = StorageValue<_, NextLooks, ValueQuery>;
+
     /// Blocks with room since genesis: under 90 % of the weight and length for normal transactions
     /// used.
     #[pallet::storage]
@@ -719,6 +723,9 @@ pub mod pallet {
         }
 
         fn on_poll(_: BlockNumberFor<T>, meter: &mut WeightMeter) {
+            if meter.try_consume(T::WeightInfo::on_poll()).is_err() {
+                return;
+            }
             Self::work_off_agenda(meter);
             Self::start_waiting(meter);
         }
@@ -766,7 +773,9 @@ pub mod pallet {
         /// roster (challenge.md §2.2). Free of charge; so is a late one, once per member, though
         /// nothing in it is looked at.
         #[pallet::call_index(1)]
-        #[pallet::weight(T::WeightInfo::anchor_flip(openings.len() as u32))]
+        #[pallet::weight(
+            T::WeightInfo::anchor_flip(openings.len() as u32).max(T::WeightInfo::anchor_flip_late())
+        )]
         pub fn anchor_flip(
             origin: OriginFor<T>,
             id: ChallengeId,
@@ -795,7 +804,8 @@ pub mod pallet {
         /// Free of charge. The last report settles the challenge.
         #[pallet::call_index(3)]
         #[pallet::weight(
-            Pallet::<T>::report_weight(report).saturating_add(Pallet::<T>::settlement_weight())
+            Pallet::<T>::report_weight(report)
+                .saturating_add(Pallet::<T>::settlement_weight(MAX_ATTESTORS))
         )]
         pub fn submit_report(
             origin: OriginFor<T>,
@@ -812,7 +822,7 @@ pub mod pallet {
         #[pallet::call_index(4)]
         #[pallet::weight(
             T::WeightInfo::answer_demand(answer.encoded_size() as u32)
-                .saturating_add(Pallet::<T>::settlement_weight())
+                .saturating_add(Pallet::<T>::settlement_weight(MAX_ATTESTORS))
         )]
         pub fn answer_demand(
             origin: OriginFor<T>,
@@ -834,10 +844,15 @@ pub mod pallet {
             Self::do_report_fraud(who, &proof)
         }
 
-        /// Settles a challenge after D, once no demand can be answered any more; by anybody, who gets a tenth of the absence fees.
+        /// Settles a challenge after D, once no demand can be answered any more; by anybody, who gets
+        /// a tenth of the absence fees. It costs what a settlement with 32 attestors does, and what is
+        /// too much of that is given back.
         #[pallet::call_index(6)]
-        #[pallet::weight(Pallet::<T>::settlement_weight())]
-        pub fn close_challenge(origin: OriginFor<T>, id: ChallengeId) -> DispatchResult {
+        #[pallet::weight(Pallet::<T>::settlement_weight(MAX_ATTESTORS))]
+        pub fn close_challenge(
+            origin: OriginFor<T>,
+            id: ChallengeId,
+        ) -> DispatchResultWithPostInfo {
             let who = ensure_signed(origin)?;
             Self::do_close_challenge(who, id)
         }

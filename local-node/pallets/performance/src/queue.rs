@@ -11,11 +11,12 @@ use pallet_providers::AttestorPool;
 
 use crate::{
     types::{
-        BlockNumber, Challenge, ChallengeId, Clock, Place, QueuePlace, SponsorTurns, Stage, Wait,
+        BlockNumber, Challenge, ChallengeId, Clock, NextLooks, Place, QueuePlace, SponsorTurns,
+        Stage, Wait,
     },
     Agenda, Challenges, CommitEnds, Config, CurrentTiming, Demands, Event, Expulsions, Fallbacks,
-    Flips, Frauds, History, Pallet, Queue, Reports, Rooms, Running, Settlements, StartHashes,
-    Started, Tallies, Turn, Turns, VerifiedHeads, Waiting, WeightInfo,
+    Flips, Frauds, History, NextLook, Pallet, Queue, Reports, Rooms, Running, Settlements,
+    StartHashes, Started, Tallies, Turn, Turns, VerifiedHeads, Waiting, WeightInfo,
 };
 
 /// A block counts as one with room when less than this part of it was used.
@@ -83,6 +84,7 @@ impl<T: Config> Pallet<T> {
             turn
         });
         Queue::<T>::insert(QueuePlace::new(turn, since, hosting), ());
+        Self::need_looks(|next| next.queue_is_empty = false);
         Waiting::<T>::insert(
             hosting,
             Wait {
@@ -117,9 +119,7 @@ impl<T: Config> Pallet<T> {
     /// the last event that made them ready happened. A turn in which none is that far is passed
     /// over, so that nobody holds the others up by making its hosting ready again and again.
     pub(crate) fn start_waiting(meter: &mut WeightMeter) {
-        if meter.try_consume(Self::look_weight()).is_err()
-            || Queue::<T>::iter_keys().next().is_none()
-        {
+        if NextLook::<T>::get().queue_is_empty || !Self::pool_suffices() {
             return;
         }
         let (randomness, since) = T::Randomness::random(b"datdot/roster");
@@ -139,6 +139,9 @@ impl<T: Config> Pallet<T> {
                 Some(place) => Queue::<T>::iter_keys_from(Queue::<T>::hashed_key_for(place)).next(),
             };
             let Some(place) = next else {
+                if passed.is_none() {
+                    Self::need_looks(|next| next.queue_is_empty = true);
+                }
                 return;
             };
             // Within a turn the earliest comes first: if that is too late, all of them are.
@@ -150,7 +153,8 @@ impl<T: Config> Pallet<T> {
                 passed = Some(place.end_of_turn());
                 continue;
             }
-            if meter.try_consume(T::WeightInfo::start()).is_err() {
+            let attestors = CurrentTiming::<T>::get().attestors;
+            if meter.try_consume(T::WeightInfo::start(attestors)).is_err() {
                 return;
             }
             left = left.saturating_sub(1);
@@ -188,25 +192,53 @@ impl<T: Config> Pallet<T> {
                 Clock::Rooms => Rooms::<T>::get(),
                 Clock::Blocks => Self::block().into(),
             };
-            loop {
+            while NextLook::<T>::get().order(clock) <= now {
                 if meter.try_consume(Self::look_weight()).is_err() {
                     return;
                 }
-                let Some(place) = Agenda::<T>::iter_key_prefix(clock).next() else {
+                let Some((place, challenge)) = Self::look(clock, now) else {
                     break;
                 };
-                if place.order() > now {
-                    break;
-                }
                 let Some(after) = left.checked_sub(1) else {
                     return;
                 };
                 left = after;
-                if meter.try_consume(Self::work_weight()).is_err() {
+                let work = Self::work_weight(challenge.members());
+                if meter.try_consume(work).is_err() {
                     return;
                 }
-                Self::work_off(clock, place);
+                Self::work_off(place.id(), challenge);
             }
+        }
+    }
+
+    /// What is due first by a clock; if nothing is, no block looks until something can be.
+    pub(crate) fn look(clock: Clock, now: u64) -> Option<(Place, Challenge<T::AccountId>)> {
+        let first = Agenda::<T>::iter_key_prefix(clock).next();
+        match first {
+            Some(place) if place.order() <= now => {
+                let challenge = Challenges::<T>::get(place.id());
+                if challenge.is_none() {
+                    frame::prelude::defensive!("the agenda names open or closed challenges");
+                    Agenda::<T>::remove(clock, place);
+                }
+                Some((place, challenge?))
+            }
+            later => {
+                let order = later.map_or(u64::MAX, |place| place.order());
+                Self::need_looks(|next| next.set_order(clock, order));
+                None
+            }
+        }
+    }
+
+    /// Says anew which looks are needed.
+    fn need_looks(change: impl FnOnce(&mut NextLooks)) {
+        let before = NextLook::<T>::get();
+        let mut next = before;
+        change(&mut next);
+        if next != before {
+            NextLook::<T>::put(next);
         }
     }
 
@@ -215,23 +247,17 @@ impl<T: Config> Pallet<T> {
         T::WeightInfo::look().saturating_add(T::DbWeight::get().reads(1))
     }
 
-    /// The most that [`Self::work_off`] costs.
-    pub(crate) fn work_weight() -> Weight {
+    /// The most that [`Self::work_off`] costs for a challenge with so many attestors.
+    pub(crate) fn work_weight(attestors: u32) -> Weight {
         T::WeightInfo::open_commits()
             .max(T::WeightInfo::end_commits())
             .max(T::WeightInfo::open_reports())
-            .max(T::WeightInfo::prune())
-            .max(Self::settlement_weight())
+            .max(T::WeightInfo::prune(attestors))
+            .max(Self::settlement_weight(attestors))
     }
 
     /// Does what is due for one challenge.
-    fn work_off(clock: Clock, place: Place) {
-        let id = place.id();
-        let Some(challenge) = Challenges::<T>::get(id) else {
-            frame::prelude::defensive!("the agenda names open or closed challenges");
-            Agenda::<T>::remove(clock, place);
-            return;
-        };
+    fn work_off(id: ChallengeId, challenge: Challenge<T::AccountId>) {
         match challenge.stage {
             Stage::Flip => Self::open_commits(id, challenge),
             Stage::Commit { since, opened_ms } => {
@@ -303,6 +329,9 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn put_on_agenda(id: ChallengeId, challenge: &Challenge<T::AccountId>) {
         for (clock, place) in Self::places(id, challenge) {
             Agenda::<T>::insert(clock, place, ());
+            Self::need_looks(|next| {
+                next.set_order(clock, next.order(clock).min(place.order()));
+            });
         }
     }
 

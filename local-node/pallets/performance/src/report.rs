@@ -79,8 +79,8 @@ impl<T: Config> Pallet<T> {
 
         let mut weight = Self::report_weight(report);
         if Self::is_complete(id, &challenge) {
+            weight.saturating_accrue(Self::settlement_weight(challenge.members()));
             Self::settle(id, challenge, None);
-            weight.saturating_accrue(Self::settlement_weight());
         }
         Ok((Some(weight), Pays::No).into())
     }

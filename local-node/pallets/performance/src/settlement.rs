@@ -36,20 +36,24 @@ struct Fees {
 }
 
 impl<T: Config> Pallet<T> {
-    /// The most that a settlement costs, by `close_challenge` or by anything else: whether all were
-    /// served, all demand what is withheld, or all are absent.
-    pub(crate) fn settlement_weight() -> Weight {
-        T::WeightInfo::settle_served()
-            .max(T::WeightInfo::settle_unanswered())
-            .max(T::WeightInfo::settle_absent())
+    /// The most that a settlement with so many attestors costs, by `close_challenge` or by anything
+    /// else: whether all were served, all demand what is withheld, or all are absent.
+    pub(crate) fn settlement_weight(attestors: u32) -> Weight {
+        T::WeightInfo::settle_served(attestors)
+            .max(T::WeightInfo::settle_unanswered(attestors))
+            .max(T::WeightInfo::settle_absent(attestors))
     }
 
-    pub(crate) fn do_close_challenge(who: T::AccountId, id: ChallengeId) -> DispatchResult {
+    pub(crate) fn do_close_challenge(
+        who: T::AccountId,
+        id: ChallengeId,
+    ) -> DispatchResultWithPostInfo {
         let challenge = Challenges::<T>::get(id).ok_or(Error::<T>::UnknownChallenge)?;
         match challenge.stage {
             Stage::Report { .. } if Self::may_close(id, &challenge) => {
+                let weight = Self::settlement_weight(challenge.members());
                 Self::settle(id, challenge, Some(who));
-                Ok(())
+                Ok(Some(weight).into())
             }
             Stage::Closed { .. } => Err(Error::<T>::AlreadyClosed.into()),
             Stage::Flip | Stage::Commit { .. } | Stage::Audit | Stage::Report { .. } => {

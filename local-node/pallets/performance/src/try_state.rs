@@ -16,8 +16,8 @@ use crate::{
         QueuePlace, Rank, ReportedOutcome, Stage, Tally, Verdict, MAX_HISTORY,
     },
     Agenda, Challenges, CommitEnds, Config, CurrentTiming, Demands, Expulsions, Fallbacks,
-    FalseReceipts, Flips, Frauds, HoldReason, HosterRecords, NextId, Pallet, Queue, Ranking,
-    ReceiptsToForget, Reports, Running, Settlements, StartHashes, Tallies, Turns, Waiting,
+    FalseReceipts, Flips, Frauds, HoldReason, HosterRecords, NextId, NextLook, Pallet, Queue,
+    Ranking, ReceiptsToForget, Reports, Running, Settlements, StartHashes, Tallies, Turns, Waiting,
 };
 
 impl<T: Config> Pallet<T> {
@@ -57,6 +57,15 @@ impl<T: Config> Pallet<T> {
         ensure!(
             agenda == places,
             "the agenda is not what the stages ask for"
+        );
+        let next = NextLook::<T>::get();
+        ensure!(
+            Agenda::<T>::iter_keys().all(|(clock, place)| next.order(clock) <= place.order()),
+            "nobody looks when something is due"
+        );
+        ensure!(
+            !next.queue_is_empty || Queue::<T>::iter_keys().next().is_none(),
+            "nobody looks at the queue"
         );
         Self::check_queue()?;
         ensure!(

@@ -196,6 +196,11 @@ impl<AccountId: PartialEq> Challenge<AccountId> {
             .position(|member| member.account == *account)
     }
 
+    /// How many attestors its roster has.
+    pub fn members(&self) -> u32 {
+        self.roster.len() as u32
+    }
+
     /// Whether it is not yet settled.
     pub const fn is_open(&self) -> bool {
         !matches!(self.stage, Stage::Closed { .. })
@@ -732,6 +737,52 @@ pub enum Clock {
     Rooms,
     /// Blocks: the end of commits and their randomness, closing at the latest, and pruning.
     Blocks,
+}
+
+/// Which looks at the agendas and the queue a block may leave out, so that one in which nothing is due
+/// costs the same however much waits. What is entered makes them necessary again.
+#[derive(
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Debug,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub struct NextLooks {
+    /// Nothing is due before this timestamp.
+    pub time: u64,
+    /// Nothing is due before so many blocks with room.
+    pub rooms: u64,
+    /// Nothing is due before this block.
+    pub block: u64,
+    /// Nothing waits in the queue.
+    pub queue_is_empty: bool,
+}
+
+impl NextLooks {
+    /// Nothing on a clock's agenda is due before this.
+    pub const fn order(&self, clock: Clock) -> u64 {
+        match clock {
+            Clock::Time => self.time,
+            Clock::Rooms => self.rooms,
+            Clock::Blocks => self.block,
+        }
+    }
+
+    /// Sets what is due first on a clock's agenda.
+    pub const fn set_order(&mut self, clock: Clock, order: u64) {
+        match clock {
+            Clock::Time => self.time = order,
+            Clock::Rooms => self.rooms = order,
+            Clock::Blocks => self.block = order,
+        }
+    }
 }
 
 /// A place in an ordered queue: what it is ordered by, then an id, both big-endian, so that the

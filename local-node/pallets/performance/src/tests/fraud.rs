@@ -665,7 +665,7 @@ fn frauds_are_pruned_a_bounded_number_at_a_time() {
     ext.execute_with(|| {
         System::set_block_number(at + UNBONDING);
         // Room for a look at each clock and for one piece of work.
-        let share = Performance::look_weight() * 3 + Performance::work_weight();
+        let share = Performance::look_weight() * 3 + Performance::work_weight(5);
         let poll = || {
             let mut meter = WeightMeter::with_limit(share);
             Performance::work_off_agenda(&mut meter);

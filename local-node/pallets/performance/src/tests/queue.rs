@@ -1,11 +1,13 @@
 //! When challenges start, and with whom.
 
 use datdot_primitives::draws::{draw_roster, roster_seed};
-use frame::{deps::frame_support::weights::WeightMeter, testing_prelude::*};
+use frame::{deps::frame_support::weights::WeightMeter, testing_prelude::*, traits::Hooks};
 
 use crate::{
-    mock::*, types::Stage, Agenda, Challenges, Event, Flips, NextId, Pallet, Queue, Reports,
-    Running, Settlements, StartHashes, Started, Tallies, Timing, Waiting,
+    mock::*,
+    types::{NextLooks, Stage},
+    Agenda, Challenges, Event, Flips, NextId, NextLook, Pallet, Queue, Reports, Running,
+    Settlements, StartHashes, Started, Tallies, Timing, Waiting, WeightInfo,
 };
 
 #[test]
@@ -263,6 +265,70 @@ fn nothing_starts_without_weight() {
         Pallet::<Test>::work_off_agenda(&mut meter);
         assert_eq!(NextId::<Test>::get(), 0);
         assert!(meter.consumed().is_zero());
+    });
+}
+
+#[test]
+fn a_block_looks_no_earlier_than_something_can_be_due() {
+    with_chain(|| {
+        prepare(5);
+        blocks(1);
+        let mut looks = NextLooks {
+            time: u64::MAX,
+            rooms: u64::MAX,
+            block: u64::MAX,
+            queue_is_empty: true,
+        };
+        assert_eq!(NextLook::<Test>::get(), looks);
+        let hosting = open_hosting(COST);
+        looks.queue_is_empty = false;
+        assert_eq!(NextLook::<Test>::get(), looks);
+        next_block();
+        let challenge = Challenges::<Test>::get(Running::<Test>::get(hosting).unwrap()).unwrap();
+        looks.time = challenge.flip_end_ms();
+        looks.queue_is_empty = true;
+        assert_eq!(NextLook::<Test>::get(), looks);
+
+        // Until then a block costs no more than if there were none.
+        let mut meter = WeightMeter::new();
+        Performance::on_poll(System::block_number(), &mut meter);
+        assert_eq!(meter.consumed(), <() as WeightInfo>::on_poll());
+        // Without the weight for that nothing is looked at.
+        next_block_at(challenge.flip_end_ms() - 1);
+        assert_eq!(NextLook::<Test>::get(), looks);
+        Timestamp::set_timestamp(challenge.flip_end_ms());
+        Performance::on_poll(
+            System::block_number(),
+            &mut WeightMeter::with_limit(Weight::from_parts(1, 0)),
+        );
+        assert_eq!(NextLook::<Test>::get(), looks);
+        Performance::on_poll(System::block_number(), &mut WeightMeter::new());
+        assert!(NextLook::<Test>::get().time > challenge.flip_end_ms());
+    });
+}
+
+#[test]
+fn what_must_hold_of_looks_is_noticed_when_it_does_not() {
+    with_chain(|| {
+        prepare(5);
+        open_hosting(COST);
+        open_hosting(COST);
+        open_hosting(COST);
+        next_block();
+        let looks = NextLook::<Test>::get();
+        NextLook::<Test>::put(NextLooks {
+            time: looks.time + 1,
+            ..looks
+        });
+        let found = Performance::do_try_state().unwrap_err();
+        assert_eq!(found, "nobody looks when something is due".into());
+        NextLook::<Test>::put(NextLooks {
+            queue_is_empty: true,
+            ..looks
+        });
+        let found = Performance::do_try_state().unwrap_err();
+        assert_eq!(found, "nobody looks at the queue".into());
+        NextLook::<Test>::put(looks);
     });
 }
 

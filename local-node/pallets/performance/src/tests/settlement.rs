@@ -1,6 +1,7 @@
 //! The four outcomes, who is paid, absence, closing.
 
 use frame::{
+    deps::frame_support::dispatch::GetDispatchInfo,
     testing_prelude::*,
     token::{fungible::MutateHold, tokens::Precision},
 };
@@ -9,7 +10,7 @@ use crate::{
     medians::median,
     mock::*,
     types::{Absence, Balance, Payment, PaymentKind, Settlement, Stage, Verdict},
-    Challenges, Error, Event, History, Pallet, Running, Settlements, Timing, Waiting,
+    Call, Challenges, Error, Event, History, Pallet, Running, Settlements, Timing, Waiting,
 };
 
 /// Lets the members report: `s` served, `f` failed, `-` absent; then, if somebody is absent, goes
@@ -167,6 +168,23 @@ fn a_majority_of_failures_pays_the_hoster_nothing_and_reporters_of_failure_half(
         );
         assert_eq!(settled.forfeited, 0);
         assert_eq!(escrow(), 10 * COST - 3 * 50 - 2 * 101);
+    });
+}
+
+#[test]
+fn a_settlement_costs_what_it_does_with_so_many_attestors() {
+    with_chain(|| {
+        let id = reporting();
+        report(id, "ssss-");
+        let done = Performance::close_challenge(origin(STRANGER), id).unwrap();
+        let weight = Performance::settlement_weight(5);
+        assert_eq!(done.actual_weight, Some(weight));
+        assert_eq!(done.pays_fee, Pays::Yes);
+        let asked = Call::<Test>::close_challenge { id }
+            .get_dispatch_info()
+            .call_weight;
+        assert_eq!(asked, Performance::settlement_weight(32));
+        assert!(weight.all_lt(asked));
     });
 }
 
