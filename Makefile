@@ -89,10 +89,24 @@ coverage:
 	@$(PYTHON) local-node/coverage $(ARGS)
 
 ## Fuzz the Rust code: sequences of calls beside a model, and each reader; CASES says how many.
+## With SECONDS, or an INPUT, each TARGET for so long by libFuzzer, or with that file.
+FUZZ := $(CURDIR)/build/fuzz
+fuzz-rust: TARGET ?= $(shell awk -F'"' '/^    ."/ { print $$2 }' local-node/fuzz/src/lib.rs)
 fuzz-rust:
+ifeq ($(SECONDS)$(INPUT),)
 	cd local-node/fuzz && cargo fmt --check
 	cd local-node/fuzz && cargo clippy --locked --all-targets -- -D warnings
 	cd local-node/fuzz && $(if $(CASES),PROPTEST_CASES=$(CASES)) cargo test --locked
+else
+	cargo fuzz --version || cargo install --locked cargo-fuzz@0.13.2
+	cd local-node/fuzz && for target in $(TARGET); do \
+		corpus=$(FUZZ)/$$target; mkdir -p $$corpus; \
+		FUZZ_TARGET=$$target FUZZ_SEEDS=$$corpus \
+		cargo fuzz run --sanitizer none --no-cfg-fuzzing --features libfuzzer guided \
+			$(or $(abspath $(INPUT)),$$corpus) -- -artifact_prefix=$$corpus- -max_len=8192 -timeout=60 \
+			$(if $(SECONDS),-max_total_time=$(SECONDS)) -print_final_stats=1 $(ARGS) || exit 1; \
+	done
+endif
 
 ## The coinflip's TLA+ model, checked by TLC (needs java and mvn); MODEL_SECONDS bounds n = 4.
 model:

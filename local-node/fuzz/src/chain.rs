@@ -115,6 +115,19 @@ pub fn run(data: &[u8]) -> Seen {
     })
 }
 
+/// Inputs for it without end: random bytes, the same ones each time.
+pub fn sequences() -> impl Iterator<Item = Vec<u8>> {
+    let mut state = 1u64;
+    let mut byte = move || {
+        // Any generator with a long period will do.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(move || (0..1_500).map(|_| byte()).collect())
+}
+
 fn is_closed(id: ChallengeId) -> bool {
     Challenges::<Test>::get(id).is_none_or(|challenge| !challenge.is_open())
 }

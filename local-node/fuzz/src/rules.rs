@@ -132,6 +132,25 @@ fn make_good() -> Good {
     }
 }
 
+/// The encodings of everything good, and bytes that change one bit or cut it off.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let good = good();
+    let proofs = [&good.equivocation, &good.bad_reveal, &good.false_receipt];
+    let answers = [&good.answer, &good.rewritten];
+    let mut seeds = vec![
+        vec![1, 0, 1],
+        vec![1, 0, 0],
+        good.report.encode(),
+        good.receipt.clone(),
+        manifest().to_vec(),
+        (good.head, good.head_signature).encode(),
+        (&good.openings, &good.echoes).encode(),
+    ];
+    seeds.extend(proofs.map(Encode::encode));
+    seeds.extend(answers.map(Encode::encode));
+    seeds
+}
+
 fn mock_head() -> Head {
     pallet_performance::mock::head(LENGTH)
 }
