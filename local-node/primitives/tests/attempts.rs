@@ -191,6 +191,14 @@ fn fewer_than_min_active_end_it() {
 }
 
 #[test]
+fn min_active_is_no_matter_of_the_first() {
+    let mut flipping = flipping(PRODUCTION, 10);
+    flipping.min_active = 11;
+    assert!(flipping.attempt(0).is_some());
+    assert_eq!(flipping.attempt(1), None);
+}
+
+#[test]
 fn nothing_is_drawn_without_a_delay() {
     let durations = Durations {
         delta_ms: 0,

@@ -256,6 +256,23 @@ fn row_13_torsion_signatures_of_one_body_prove_nothing() {
 }
 
 #[test]
+fn row_13_what_was_signed_in_two_topics_proves_nothing() {
+    let member = members().swap_remove(1);
+    let (commit, _) = honest(1, [1; 32], [2; 32]);
+    let reveal = Body::Reveal {
+        salt: [1; 32],
+        x: [3; 32],
+    };
+    for (first, second) in [(TOPIC, [7; 32]), ([7; 32], TOPIC)] {
+        let envelope = |topic: &Hash, body: &Body| sealed(topic, 1, body, &member);
+        let echoes = two(envelope(&first, &echo(1)), envelope(&second, &echo(2)));
+        assert_eq!(check(&echoes), Err(ProofError::Topic));
+        let opened = bad_reveal(envelope(&first, &commit), envelope(&second, &reveal));
+        assert_eq!(check(&opened), Err(ProofError::Topic));
+    }
+}
+
+#[test]
 fn row_13_a_signature_of_another_kind_or_purpose_is_none() {
     // The tags keep a commit's signature from being a reveal's, though the bodies are as long.
     let (first, second) = ([1; 32], [2; 32]);

@@ -7,13 +7,14 @@ use datdot_primitives::{
     head::Head,
     keys::{check_public_key, KeyError},
     multiproof::{tree_hash_of, MultiproofError},
+    prng::Prng,
     receipt::{self, Entry, Receipt, ReceiptError},
     tree::{self, Node, Root, TreeError},
     Hash,
 };
 use proptest::{collection, prelude::*, sample};
 use sp_core::{ed25519, Pair};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, num::NonZeroU64};
 
 /// The node over `count` leaves from `start` on, computed without the code under test's recursion.
 fn node_over(leaves: &[Node]) -> Node {
@@ -185,7 +186,7 @@ proptest! {
     /// The sparse draw takes the same places as a whole Fisher–Yates, read from the top.
     #[test]
     fn a_roster_is_the_top_of_a_permutation(seed: Hash, eligible in 1u32..100, count in 1u32..32) {
-        let permutation = datdot_primitives::prng::Prng::new(seed, "roster").permutation(eligible);
+        let permutation = Prng::new(seed, "roster").permutation(eligible);
         let count = count.min(eligible);
         let top: Vec<u32> = permutation.into_iter().rev().take(count as usize).collect();
         prop_assert_eq!(draws::draw_roster(seed, eligible, count, |_| false), Some(top));
@@ -309,6 +310,11 @@ fn too_many_entries_are_refused() {
     assert_eq!(Receipt::parse(&bytes), Err(ReceiptError::TooManyEntries));
     bytes[0] = 2;
     assert_eq!(Receipt::parse(&bytes), Err(ReceiptError::UnknownVersion));
+    // One fewer is the most.
+    let mut receipt = receipt;
+    receipt.entries.pop();
+    let bytes = [receipt.body(), vec![0; 64]].concat();
+    assert_eq!(Receipt::parse(&bytes), Ok((receipt, [0; 64])));
 }
 
 #[test]
@@ -338,6 +344,18 @@ fn sizes_and_lengths_do_not_overflow() {
 }
 
 #[test]
+fn no_number_is_too_large_below_a_power_of_two() {
+    for bound in [1, 2, 1 << 32, 1 << 63] {
+        let mut raw = Prng::new([7; 32], "chunks");
+        let mut bounded = Prng::new([7; 32], "chunks");
+        for _ in 0..64 {
+            let below = bounded.below(NonZeroU64::new(bound).unwrap());
+            assert_eq!(below, raw.next_u64() % bound);
+        }
+    }
+}
+
+#[test]
 fn moments_that_cannot_be_are_refused() {
     let window = Window {
         start: 0,
@@ -359,6 +377,11 @@ fn moments_that_cannot_be_are_refused() {
     );
     assert_eq!(
         draws::moment_slots(0, window, 0, 0, 0, 1),
+        Err(MomentError::Schedule)
+    );
+    // Not even if this moment, in the middle of its slot, has no jitter.
+    assert_eq!(
+        draws::moment_slots(1 << 63, window, 1, 1, 0, 1),
         Err(MomentError::Schedule)
     );
     assert_eq!(

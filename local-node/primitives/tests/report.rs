@@ -64,6 +64,11 @@ impl Audit {
     /// An audit of a feed of 48 chunks, of which the first 40 are vouched, 10 are drawn, and 4
     /// proved. `windowed`: which figure was drawn.
     fn honest(windowed: bool) -> Self {
+        Self::of_vouched(40, windowed)
+    }
+
+    /// The same with another number of vouched chunks.
+    fn of_vouched(vouched: u64, windowed: bool) -> Self {
         let [author, hoster, audit_key] =
             [1, 2, 3].map(|seed| ed25519::Pair::from_seed(&[seed; 32]));
         let manifest = head::single_signer_manifest(&[7; 32], &author.public().0);
@@ -77,7 +82,7 @@ impl Audit {
             })
             .find(|opened| opened.habit().windowed == windowed)
             .unwrap();
-        let drawn = opened.drawn_chunks(40, 10);
+        let drawn = opened.drawn_chunks(vouched, 10);
         let mut proved = drawn[..4].to_vec();
         proved.sort_unstable();
 
@@ -177,7 +182,7 @@ impl Audit {
             hoster: hoster.public().0,
             feed,
             fork: 1,
-            length: 40,
+            length: vouched,
             chunks: 10,
             proved: 4,
             schedule: Schedule::Uniform,
@@ -406,6 +411,18 @@ fn rule_4_the_receipt() {
         Audit::error_of_served(false, |s| s.receipt[100] ^= 1),
         E::Receipt(ReceiptError::WrongSignature),
     );
+}
+
+#[test]
+fn rule_4_up_to_its_bounds() {
+    // All chunks vouched for; opened as early and as late as allowed, and issued at once.
+    for (vouched, opened) in [(LENGTH, MOMENT), (40, MOMENT - 10), (40, MOMENT + 10)] {
+        let mut audit = Audit::of_vouched(vouched, false);
+        (audit.receipt.opened, audit.receipt.issued) = (opened, opened);
+        audit.sign_receipt();
+        audit.bind();
+        assert!(check(&audit.report, &audit.expected, |_| false).is_ok());
+    }
 }
 
 #[test]

@@ -486,6 +486,9 @@ fn reports() {
         let encoded = bytes(&vector["report"]);
         let report = Report::decode_all(&mut &encoded[..]).unwrap();
         assert_eq!(report.encode(), encoded);
+        assert_eq!(report::reencode(&encoded), Some(encoded.clone()));
+        let longer = [encoded, vec![0]].concat();
+        assert_eq!(report::reencode(&longer), None);
         let Outcome::Served(served) = &report.body.outcome else {
             panic!("a served report")
         };
