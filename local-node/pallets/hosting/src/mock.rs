@@ -5,7 +5,10 @@ use crate::*;
 use datdot_primitives::{head, Hash, PublicKey};
 use ed25519_zebra::{SigningKey, VerificationKeyBytes};
 use frame::{
-    deps::sp_runtime::{AccountId32, BuildStorage},
+    deps::{
+        frame_support::weights::constants::RocksDbWeight,
+        sp_runtime::{AccountId32, BuildStorage},
+    },
     testing_prelude::*,
 };
 use pallet_providers::{Endpoint, Ip, Role};
@@ -55,6 +58,7 @@ impl frame_system::Config for Test {
     type Lookup = IdentityLookup<AccountId>;
     type Block = Block;
     type AccountData = pallet_balances::AccountData<Balance>;
+    type DbWeight = RocksDbWeight;
 }
 
 #[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
@@ -86,6 +90,7 @@ pub enum Heard {
 
 parameter_types! {
     static Heards: Vec<Heard> = Vec::new();
+    pub static MaxStreak: u32 = 3;
 }
 
 pub struct Listener;
@@ -116,7 +121,7 @@ impl Config for Test {
     type HostingBond = ConstU128<HOSTING_BOND>;
     type MinEscrow = ConstU128<MIN_ESCROW>;
     type MinAttestorReward = ConstU128<MIN_REWARD>;
-    type MaxStreak = ConstU32<3>;
+    type MaxStreak = MaxStreak;
     type OnHosting = Listener;
     type WeightInfo = ();
 }

@@ -633,6 +633,24 @@ fn a_withheld_chunk_costs_a_part_of_the_bond_until_the_hosting_ends() {
 }
 
 #[test]
+fn a_hosting_goes_on_as_long_as_its_bond_covers_what_withholding_costs() {
+    on_chain(|| {
+        let id = accepted();
+        assert_ok!(Hosting::start_challenge(id));
+        drop(Hosting::slash_bond(id, HOSTING_BOND / 2));
+        assert_eq!(hosting(id).bond, HOSTING_BOND / 2);
+        assert!(Hosting::end_challenge(id, Ended::Failed));
+    });
+}
+
+#[test]
+#[should_panic(expected = "no hosting could have a challenge")]
+fn a_runtime_must_allow_one_failure() {
+    MaxStreak::set(0);
+    Hosting::integrity_test();
+}
+
+#[test]
 fn a_rewritten_feed_rests_until_the_hoster_follows() {
     on_chain(|| {
         let id = accepted();
@@ -641,9 +659,12 @@ fn a_rewritten_feed_rests_until_the_hoster_follows() {
         Hosting::rest(id, 3);
         System::assert_last_event(Event::<Test>::HostingResting { id, fork: 3 }.into());
         assert_eq!((Hosting::get(id), Hosting::is_ready(id, 1)), (None, false));
-        // A lower one changes nothing, a higher one does.
+        // A lower one changes nothing, nor the same, a higher one does.
+        System::reset_events();
         Hosting::rest(id, 2);
+        Hosting::rest(id, 3);
         assert_eq!(hosting(id).resting, Some(3));
+        assert!(System::events().is_empty());
         Hosting::rest(id, 4);
         assert_ok!(vouch(3));
         assert_eq!(hosting(id).resting, Some(4));
@@ -652,6 +673,10 @@ fn a_rewritten_feed_rests_until_the_hoster_follows() {
         assert!(Hosting::is_ready(id, 1));
         // It has followed already.
         Hosting::rest(id, 5);
+        assert_eq!(hosting(id).resting, None);
+        // The very fork that it rests for is enough.
+        Hosting::rest(id, 6);
+        assert_ok!(vouch(6));
         assert_eq!(hosting(id).resting, None);
     });
 }
@@ -663,6 +688,7 @@ fn a_hosting_of_spec_version_2_is_translated() {
         frame_support::{
             storage::unhashed,
             traits::{GetStorageVersion, OnRuntimeUpgrade, StorageVersion},
+            weights::constants::RocksDbWeight,
         },
         frame_system::{LastRuntimeUpgrade, LastRuntimeUpgradeInfo},
     };
@@ -681,11 +707,13 @@ fn a_hosting_of_spec_version_2_is_translated() {
                 spec_version: spec_version.into(),
                 spec_name: "datdot".into(),
             });
-            crate::migrations::ToV1::<Test>::on_runtime_upgrade();
+            crate::migrations::ToV1::<Test>::on_runtime_upgrade()
         };
         StorageVersion::new(0).put::<Hosting>();
         assert_eq!(HostingsById::<Test>::get(id), None);
-        upgrade_from(2);
+        // Both versions and each hosting are read; each hosting and the new version are written.
+        let weight = upgrade_from(2);
+        assert_eq!(weight, RocksDbWeight::get().reads_writes(2 + 2, 2 + 1));
         assert_eq!(HostingsById::<Test>::iter().collect::<Vec<_>>(), before);
         assert_eq!(Hosting::on_chain_storage_version(), 1);
         assert!(HostingsById::<Test>::contains_key(offer));

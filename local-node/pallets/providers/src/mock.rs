@@ -63,15 +63,20 @@ impl pallet_balances::Config for Test {
     type ExistentialDeposit = ConstU128<1>;
 }
 
+parameter_types! {
+    pub static LargestCapacity: u32 = MAX_CAPACITY;
+    pub static TasksPerBlock: u32 = MAX_TASKS;
+}
+
 impl Config for Test {
     type Currency = Balances;
     type RuntimeHoldReason = RuntimeHoldReason;
     type AttestorBond = ConstU128<ATTESTOR_BOND>;
     type HosterBond = ConstU128<HOSTER_BOND>;
-    type MaxCapacity = ConstU32<MAX_CAPACITY>;
+    type MaxCapacity = LargestCapacity;
     type UnbondingBlocks = ConstU32<UNBONDING>;
     type MinAge = ConstU32<MIN_AGE>;
-    type MaxTasksPerBlock = ConstU32<MAX_TASKS>;
+    type MaxTasksPerBlock = TasksPerBlock;
     type WeightInfo = ();
 }
 

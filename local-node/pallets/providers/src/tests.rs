@@ -434,6 +434,22 @@ fn a_change_of_mind_replaces_the_waiting_change() {
 }
 
 #[test]
+fn a_change_of_mind_does_not_take_effect_in_the_block_of_the_change_that_it_replaced() {
+    on_chain(false, || {
+        let role = Role::Attestor;
+        assert_ok!(register_attestor(ALICE, 1, 1));
+        run_to(2);
+        assert_ok!(Providers::drain(signed(ALICE), role));
+        run_to(3);
+        assert_ok!(Providers::undrain(signed(ALICE), role));
+        run_to(3 + MIN_AGE - 1);
+        assert!(pool().is_empty());
+        run_to(3 + MIN_AGE);
+        assert_eq!(pool(), [ALICE]);
+    });
+}
+
+#[test]
 fn a_full_block_postpones_changes_and_many_are_refused() {
     on_chain(false, || {
         assert_ok!(register_attestor(ALICE, 1, 1));
@@ -887,6 +903,20 @@ fn what_must_hold_is_noticed_when_it_does_not() {
             })
         })
     });
+}
+
+#[test]
+#[should_panic(expected = "MaxTasksPerBlock must not be 0")]
+fn a_runtime_must_have_room_for_changes() {
+    TasksPerBlock::set(0);
+    Providers::integrity_test();
+}
+
+#[test]
+#[should_panic(expected = "MaxCapacity must not be 0")]
+fn a_runtime_must_let_attestors_take_part() {
+    LargestCapacity::set(0);
+    Providers::integrity_test();
 }
 
 #[test]
