@@ -25,7 +25,7 @@ use datdot_primitives::{
 use ed25519_zebra::SigningKey;
 use frame::{
     deps::{
-        frame_support::weights::WeightMeter,
+        frame_support::weights::{constants::RocksDbWeight, WeightMeter},
         sp_core::{ConstU128, ConstU32, ConstU64},
         sp_io,
         sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage},
@@ -82,6 +82,7 @@ impl frame_system::Config for Test {
     type AccountId = AccountId;
     type Lookup = IdentityLookup<AccountId>;
     type AccountData = pallet_balances::AccountData<Balance>;
+    type DbWeight = RocksDbWeight;
 }
 
 impl pallet_timestamp::Config for Test {
@@ -117,6 +118,10 @@ parameter_types! {
     pub static KnownSince: Option<BlockNumber> = None;
     /// What the test burns otherwise than by settlements.
     pub static BurntBeside: Balance = 0;
+    /// Of a runtime that is as it must be; tests of what is refused change one.
+    pub static MaxStarts: u32 = 2;
+    pub static MaxDue: u32 = 16;
+    pub static Deposit: Balance = DEMAND_DEPOSIT;
     /// The events that this thread has seen, by the first two bytes of their encoding: pallet and
     /// variant.
     pub static Happened: BTreeSet<[u8; 2]> = BTreeSet::new();
@@ -153,12 +158,12 @@ impl pallet_performance::Config for Test {
     type AbsenceFee = ConstU128<ABSENCE_FEE>;
     type FraudSlash = ConstU128<FRAUD_SLASH>;
     type ReceiptSlash = ConstU128<1_000>;
-    type DemandDeposit = ConstU128<DEMAND_DEPOSIT>;
+    type DemandDeposit = Deposit;
     type DemandFee = ConstU128<DEMAND_FEE>;
     type WithholdingSlash = ConstU128<WITHHOLDING_SLASH>;
     type UnbondingBlocks = ConstU32<UNBONDING>;
-    type MaxStarts = ConstU32<2>;
-    type MaxDue = ConstU32<16>;
+    type MaxStarts = MaxStarts;
+    type MaxDue = MaxDue;
     type WeightInfo = ();
 }
 

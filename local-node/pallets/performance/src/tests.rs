@@ -2,6 +2,7 @@
 //! the real pallets and ends with a check of all invariants (`mock::with_timing`).
 
 mod bad_input;
+mod charges;
 mod demands;
 mod duties;
 mod endings;
@@ -12,6 +13,7 @@ mod false_receipts;
 mod flip;
 mod fraud;
 mod hosters;
+mod invariants;
 mod medians;
 mod migrations;
 mod queue;

@@ -217,12 +217,10 @@ fn an_unanswered_demand_fails_the_challenge_whatever_the_others_say() {
 pub(super) fn a_bond_that_does_not_cover_it_again_ends_the_hosting() {
     with_chain(|| {
         let id = reporting();
-        for place in 0..3 {
+        for place in 0..4 {
             submit_demand(id, place);
         }
-        for place in 3..5 {
-            submit_served(id, place);
-        }
+        submit_served(id, 4);
         let hosters = balance(HOSTER);
         blocks(12);
         // Nobody closes it; on_poll does, a tenth of the grace later.
@@ -236,7 +234,7 @@ pub(super) fn a_bond_that_does_not_cover_it_again_ends_the_hosting() {
             .filter(|paid| paid.kind == PaymentKind::Withholding)
             .map(|paid| paid.amount)
             .collect();
-        // 401 twice, then what is left.
+        // 401 twice, then what is left; nothing for the fourth.
         assert_eq!(withheld, [200, 200, 99]);
         assert_eq!(HostingsById::<Test>::get(0), None);
         assert_eq!(balance(HOSTER), hosters);
@@ -526,6 +524,23 @@ fn who_is_expelled_gets_its_deposit_back_and_its_part_of_the_slash() {
         let mut kinds = settled.paid.iter().map(|paid| paid.kind);
         assert_eq!(kinds.next(), Some(PaymentKind::Withholding));
         assert!(kinds.all(|kind| kind == PaymentKind::Report));
+    });
+}
+
+#[test]
+fn who_is_expelled_and_was_shown_its_chunk_is_not_paid_either() {
+    with_chain(|| {
+        let id = reporting();
+        submit_demand(id, 0);
+        assert_ok!(answer(id, 0, chunk_answer(drawn(id, 0))));
+        expel(id, 0);
+        for place in 1..5 {
+            submit_failed(id, place);
+        }
+        let settled = settlement(id);
+        assert_eq!(settled.outcome, Verdict::Failed);
+        let paid: Vec<_> = settled.paid.iter().map(|paid| &paid.account).collect();
+        assert_eq!(paid, [1, 2, 3, 4].map(|place| member(id, place)).each_ref());
     });
 }
 

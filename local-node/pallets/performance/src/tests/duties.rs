@@ -62,6 +62,17 @@ fn attestors_flip_audit_and_report_and_the_hoster_serves() {
 }
 
 #[test]
+fn who_is_expelled_does_not_flip() {
+    with_chain(|| {
+        let id = start();
+        blocks(1);
+        expel(id, 2);
+        assert_eq!(duties(&member(id, 2)), []);
+        assert!(matches!(duties(&member(id, 3))[..], [(Task::Flip, _)]));
+    });
+}
+
+#[test]
 fn the_members_of_a_fallback_commit() {
     with_chain(|| {
         let id = committing();

@@ -233,6 +233,24 @@ fn hosters_that_meet_an_sla_are_found_the_fastest_first() {
 }
 
 #[test]
+fn an_sla_is_met_from_more_than_half_on_and_up_to_its_bounds() {
+    with_chain(|| {
+        note(1, Verdict::Passed, Some(5), Some(7));
+        let meets = |passed_permille, latency_p50_us, throughput| {
+            let summary = HosterSummary {
+                passed_permille,
+                ..summary(1)
+            };
+            summary.meets(&sla(latency_p50_us, throughput))
+        };
+        assert!(meets(501, None, None) && !meets(500, None, None));
+        assert!(meets(501, Some(5), None) && !meets(501, Some(4), None));
+        assert!(meets(501, None, Some(7)) && !meets(501, None, Some(8)));
+        assert!(!meets(501, Some(4), Some(7)) && !meets(501, Some(5), Some(8)));
+    });
+}
+
+#[test]
 fn hosters_are_found_in_pages() {
     with_chain(|| {
         twelve_hosters();

@@ -91,6 +91,7 @@ fn a_link_is_what_the_fellows_measured() {
         sample(1, &zero),
         sample(2, &fast),
         sample(3, &slow),
+        sample(4, &zero),
     ];
     assert_eq!(link(&samples, 0), Some(20));
     assert_eq!(link(&samples, 1), Some(7));

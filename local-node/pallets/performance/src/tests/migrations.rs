@@ -6,6 +6,7 @@ use frame::{
         frame_support::{
             storage::unhashed,
             traits::{GetStorageVersion, OnRuntimeUpgrade, StorageVersion},
+            weights::constants::RocksDbWeight,
         },
         frame_system::{LastRuntimeUpgrade, LastRuntimeUpgradeInfo},
     },
@@ -141,7 +142,9 @@ fn records_of_spec_version_2_are_translated() {
         unhashed::put_raw(&History::<Test>::hashed_key_for(0), &bytes);
 
         ran(2);
-        ToV1::<Test>::on_runtime_upgrade();
+        // Ten records are read and written; both versions are read, and the new one is written.
+        let weight = ToV1::<Test>::on_runtime_upgrade();
+        assert_eq!(weight, RocksDbWeight::get().reads_writes(10 + 2, 10 + 1));
         assert_eq!(Performance::on_chain_storage_version(), 1);
         settlement.medians = without_spread(settlement.medians);
         history[0].medians = without_spread(history[0].medians);
@@ -182,7 +185,10 @@ fn who_waited_by_block_waits_by_turn() {
             unhashed::put_raw(&place, &[]);
         }
         ran(3);
-        ToV1::<Test>::on_runtime_upgrade();
+        // Four for each that waits. The old places are not in a block's state yet, so that none of
+        // them counts.
+        let weight = ToV1::<Test>::on_runtime_upgrade();
+        assert_eq!(weight, RocksDbWeight::get().reads_writes(12 + 2, 12 + 1));
         let waits: Vec<_> = hostings
             .iter()
             .map(|id| Waiting::<Test>::get(id).unwrap())
@@ -210,6 +216,20 @@ fn who_waited_by_block_waits_by_turn() {
         );
         assert_eq!(Turns::<Test>::iter().count(), 2);
         check_invariants();
+    });
+}
+
+#[test]
+fn records_of_spec_version_3_stay() {
+    with_chain(|| {
+        let id = reporting();
+        submit_failed(id, 0);
+        let challenges: Vec<_> = Challenges::<Test>::iter().collect();
+        let reports: Vec<_> = Reports::<Test>::iter().collect();
+        ran(3);
+        ToV1::<Test>::on_runtime_upgrade();
+        assert_eq!(Challenges::<Test>::iter().collect::<Vec<_>>(), challenges);
+        assert_eq!(Reports::<Test>::iter().collect::<Vec<_>>(), reports);
     });
 }
 

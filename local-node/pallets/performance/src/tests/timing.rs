@@ -111,6 +111,15 @@ pub(super) fn bad_timings() -> Vec<(Timing, Error<Test>)> {
             },
             Error::TimingWindow,
         ),
+        // Here the number of blocks for commits is longer than their time.
+        (
+            Timing {
+                commit_blocks: 6,
+                window_ms: 13_999,
+                ..good
+            },
+            Error::TimingWindow,
+        ),
         (
             Timing {
                 attestors: 33,
@@ -205,6 +214,11 @@ fn values_that_cannot_work_are_refused() {
                 ..good
             },
             Timing {
+                commit_blocks: 6,
+                window_ms: 14_000,
+                ..good
+            },
+            Timing {
                 attestors: 32,
                 ..good
             },
@@ -273,13 +287,14 @@ fn only_blocks_with_room_are_counted() {
         let nine_tenths = |amount: u64| (u128::from(amount) * 9 / 10) as u64;
         let (time, size) = (nine_tenths(most.ref_time()), nine_tenths(most.proof_size()));
         assert_eq!(rooms(Weight::zero(), 0), 1);
-        assert_eq!(rooms(Weight::from_parts(time - 1_000, 0), 0), 1);
-        assert_eq!(rooms(Weight::from_parts(time + 1_000, 0), 0), 0);
-        assert_eq!(
-            rooms(Weight::from_parts(0, size.saturating_add(1 << 20)), 0),
-            0
-        );
-        assert_eq!(rooms(Weight::zero(), length / 10 * 9 - 10), 1);
-        assert_eq!(rooms(Weight::zero(), length / 10 * 9 + 10), 0);
+        assert_eq!(rooms(Weight::from_parts(time - 1, 0), 0), 1);
+        assert_eq!(rooms(Weight::from_parts(time, 0), 0), 0);
+        // Nine tenths of this are no whole number: the one below it is less.
+        assert_eq!(most.proof_size() % 10, 1);
+        assert_eq!(rooms(Weight::from_parts(0, size), 0), 1);
+        assert_eq!(rooms(Weight::from_parts(0, size + 1), 0), 0);
+        let length = nine_tenths(length.into()) as u32;
+        assert_eq!(rooms(Weight::zero(), length - 1), 1);
+        assert_eq!(rooms(Weight::zero(), length), 0);
     });
 }
