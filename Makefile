@@ -7,7 +7,7 @@ CARGO_TARGET_DIR ?= $(HOME)/.cache/datdot/target
 export CARGO_TARGET_DIR
 
 .PHONY: testnet test test-python test-rust test-wasm test-wheel check wasm coverage sim fuzz \
-	fuzz-rust model bench bench-chain wheel clients npm-peers test-node interop distinguish image lock \
+	fuzz-rust mutants model bench bench-chain wheel clients npm-peers test-node interop distinguish image lock \
 	clean native-node test-native testnet-native
 
 ## Run the local testnet: ONCE=1 stops after one settled challenge of each hosting, FEED=path hosts it.
@@ -107,6 +107,23 @@ else
 			$(if $(SECONDS),-max_total_time=$(SECONDS)) -print_final_stats=1 $(ARGS) || exit 1; \
 	done
 endif
+
+## Mutation testing of one crate of local-node, or of a SHARD=k/n of its mutants, by its tests; outside
+## CI: hours for pallet-performance. Ends with status 2 if a mutant survives (docs/mutants.md).
+MUTANTS := $(CARGO_TARGET_DIR)/mutants
+mutants: CRATE ?= datdot-primitives
+mutants: OUTPUT = build/mutants/$(CRATE)$(if $(SHARD),-$(subst /,-of-,$(SHARD)))
+mutants: $(MUTANTS)/tool/bin/cargo-mutants
+	rm -rf $(MUTANTS)/source
+	mkdir -p $(MUTANTS)/source/local-node $(MUTANTS)/source/tests $(OUTPUT)
+	cp -r tests/vectors $(MUTANTS)/source/tests
+	cd local-node && cp -r .cargo Cargo.toml Cargo.lock primitives pallets runtime $(MUTANTS)/source/local-node
+	cd $(MUTANTS)/source/local-node && CARGO_TARGET_DIR=$(MUTANTS)/target PROPTEST_CASES=32 \
+		$< mutants --in-place --package $(CRATE) --output $(CURDIR)/$(OUTPUT) \
+		$(if $(SHARD),--shard $(SHARD) --sharding round-robin) $(ARGS)
+
+$(MUTANTS)/tool/bin/cargo-mutants:
+	cargo install cargo-mutants --version 27.1.0 --locked --root $(MUTANTS)/tool
 
 ## The coinflip's TLA+ model, checked by TLC (needs java and mvn); MODEL_SECONDS bounds n = 4.
 model:
