@@ -8,7 +8,6 @@
 use codec::{Decode, DecodeAll, Encode};
 use datdot_primitives::{
     answer::{self, Answer, Demanded},
-    attempts::index_of,
     coinflip::{self, Opening},
     evidence::{self, Envelope, Offence, Proof},
     false_receipt::{self, FalseReceipt},
@@ -56,28 +55,6 @@ fn make_good() -> Good {
     let id = reporting();
     let challenge = Challenges::<Test>::get(id).expect("it is there");
     let flip = Flips::<Test>::get(id).expect("it is anchored");
-    let timing = challenge.timing;
-    let account = member(id, 0);
-    let expected = Expected {
-        topic: flip.topic,
-        result: flip.randomness,
-        account: *account.as_ref(),
-        session_key: challenge.roster[0].session_key,
-        z: flip.commitments[0],
-        members: challenge.roster.len() as u32,
-        member: 0,
-        active: flip.active.count_ones(),
-        place: index_of(flip.active, 0).expect("it is active") as u32,
-        hoster: challenge.noise_key,
-        feed: challenge.feed,
-        fork: challenge.fork,
-        length: challenge.length,
-        chunks: timing.chunks,
-        proved: timing.proved,
-        schedule: timing.schedule,
-        window: timing.window(challenge.t0, flip.moments_from),
-        clock_tolerance_ms: timing.clock_tolerance_ms,
-    };
     let draft = draft(id, 0);
     let receipt = signed_receipt(draft.receipt.body(), &noise_key());
     let mut lie = draft.receipt.clone();
@@ -95,7 +72,7 @@ fn make_good() -> Good {
         nodes: nodes.try_into().expect("it fits"),
     };
     let report = draft.seal(id, 0);
-    let checked = report::check(&report, &expected, |_| false).expect("it is good");
+    let checked = report::check(&report, &expected(id, 0), |_| false).expect("it is good");
     let chunk = drawn(id, 0);
     let members = challenge.roster.iter();
     let roster: Vec<PublicKey> = members.map(|member| member.session_key).collect();
@@ -106,7 +83,7 @@ fn make_good() -> Good {
     let head = mock_head();
     Good {
         report,
-        expected,
+        expected: expected(id, 0),
         checked,
         receipt,
         hoster: public(&noise_key()),

@@ -16,8 +16,8 @@ use datdot_primitives::{
     head::{manifest_key, single_signer_manifest, Feed, FeedKind, Head},
     receipt::{Entry, Receipt},
     report::{
-        binding_message, Body, Failure, Metrics, Outcome, PeerMetrics, Percentiles, Reason, Report,
-        Served,
+        binding_message, Body, Expected, Failure, Metrics, Outcome, PeerMetrics, Percentiles,
+        Reason, Report, Served,
     },
     tree::{leaf_hash, parent, tree_hash, Node, Root},
     Hash, PublicKey, Signature,
@@ -814,6 +814,14 @@ pub fn metrics(windowed: bool, base: u32) -> Metrics {
         timeouts: 0,
         observed: None,
     }
+}
+
+/// What the checks of this member's report need to know.
+pub fn expected(id: ChallengeId, index: usize) -> Expected {
+    let challenge = Challenges::<Test>::get(id).expect("it is there");
+    let flip = Flips::<Test>::get(id).expect("it is flipped");
+    let place = index_of(flip.active, index).expect("it is active");
+    crate::report::expected(&challenge, &flip, index, place).expect("it has a commitment")
 }
 
 /// What an honest attestor has after a session with an honest hoster.

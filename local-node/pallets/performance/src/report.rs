@@ -177,7 +177,7 @@ impl Tally {
 
 /// What the checks of a report by the member at `index` of the start roster, the one at `place`
 /// among the active, need to know.
-fn expected<AccountId: AsRef<[u8; 32]>>(
+pub(crate) fn expected<AccountId: AsRef<[u8; 32]>>(
     challenge: &Challenge<AccountId>,
     flip: &Flip,
     index: usize,
