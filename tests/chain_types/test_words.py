@@ -55,6 +55,7 @@ UNREAD_ENTRIES = {
     ("Performance", "Turns"),
     ("Performance", "Ranking"),
     ("Performance", "Agenda"),
+    ("Performance", "NextLook"),
     ("Performance", "ReceiptsToForget"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import threading
@@ -39,6 +40,8 @@ def datdot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         written = capsys.readouterr()
         return Ended(int(ended.value.code or 0), written.out, written.err)
 
+    # The node of `url`, a thread of this process, may log before the command says where to.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield run
     structlog.reset_defaults()
 
