@@ -53,7 +53,7 @@ native-node:
 testnet-native: $(VENV)/installed native-node
 	@$(BIN)/datdot testnet --native $(NATIVE_NODE) $(if $(ONCE),--once) $(if $(FEED),--feed "$(FEED)") $(ARGS)
 
-## The node's crate, and whole networks on it whose validators are stopped; some ten minutes.
+## The node's crate, and whole networks on it whose validators are stopped or cut off; a quarter of an hour.
 test-native: $(VENV)/installed native-node
 	local-node/build-node --check
 	$(BIN)/pytest tests/native -q $(PYTEST_ARGS)
