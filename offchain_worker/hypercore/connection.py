@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -213,11 +214,6 @@ class Channel:
 
     async def _deliver(self, incoming: Incoming) -> None:
         """Hand over a message; waits while the receiving side is behind."""
-        if self.error is not None:
-            return
-        if self._receiver is not None:
-            self._receiver.message(incoming)
-            return
         try:
             await self._incoming.put(incoming, len(incoming.frame) + MESSAGE_WEIGHT)
         except (ChannelClosed, Disconnected):
@@ -259,22 +255,15 @@ class Offer:
 Handler = Callable[[Offer], None]
 
 
-def _write_now(sock: trio.socket.SocketType, data: memoryview) -> int:
+def _write_some(sock: trio.socket.SocketType, data: memoryview) -> int:
     """Write what the socket takes at once; returns how many bytes that is.
 
-    Raises:
-        trio.BrokenResourceError: the connection broke.
-        trio.ClosedResourceError: it was closed here.
+    None of a broken or closed one: whoever waits for it to take more is told.
     """
-    descriptor = sock.fileno()
-    if descriptor < 0:
-        raise trio.ClosedResourceError("the connection was closed by this side")
     try:
-        return os.write(descriptor, data)
-    except BlockingIOError:
+        return os.write(sock.fileno(), data)
+    except OSError:
         return 0
-    except OSError as error:
-        raise trio.BrokenResourceError(f"the connection broke: {error}") from error
 
 
 def _check_length(plaintext: bytes) -> None:
@@ -333,8 +322,13 @@ class Connection:
         self._keep_alives = 0
         self._channels: dict[MuxChannel, Channel] = {}
         self._handlers: dict[tuple[str, bytes | None], Handler] = {}
+        self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._outgoing: WeightedQueue[bytes] = WeightedQueue(QUEUE_BYTES)
         self._apart = apart
+        self._sealed: deque[memoryview] = deque()
+        self._to_write = trio.lowlevel.ParkingLot()
+        self._in_turn = False
+        self._at_end_of_turn: list[Callable[[], None]] = []
         self._keep_alive = keep_alive
         self._idle_timeout = idle_timeout
         self._scope = trio.CancelScope(shield=True)
@@ -373,6 +367,7 @@ class Connection:
         try:
             with trio.fail_after(timeout):
                 await self._send(plaintext, self._check)
+                self._write_at_once()
                 await channel._opened.wait()
         except trio.TooSlowError:
             channel.close()
@@ -436,9 +431,30 @@ class Connection:
         if self._alarm is None:
             if self._nursery is None or self.error is not None:
                 return
-            self._alarm = Alarm()
+            self._alarm = Alarm(self._begin_turn, self._end_turn)
             self._nursery.start_soon(self._guard, self._alarm.run)
         self._alarm.call_at(when, call)
+
+    def after_turn(self, call: Callable[[], None]) -> None:
+        """Call `call` when all that came together has been taken; at once where nothing is taken.
+
+        It must not wait, and may raise as what a `Receiver` does.
+        """
+        if self._in_turn:
+            self._at_end_of_turn.append(call)
+        else:
+            call()
+
+    def together(self, call: Callable[[], None]) -> None:
+        """Call `call`, and write what it sends without another task's doing; it must not wait."""
+        if self._in_turn:
+            call()
+            return
+        self._begin_turn()
+        try:
+            call()
+        finally:
+            self._end_turn()
 
     def be_patient(self, seconds: float) -> None:
         """Let what `call_at` calls be late by so much, or until something comes from the peer."""
@@ -455,7 +471,7 @@ class Connection:
     @property
     def _is_writing(self) -> bool:
         """Whether something is queued or on its way to the stream."""
-        return len(self._outgoing) > 0 or self._writing_since < math.inf
+        return len(self._outgoing) > 0 or len(self._sealed) > 0
 
     def _check(self) -> None:
         if self.error is not None:
@@ -464,6 +480,7 @@ class Connection:
     async def _send(self, plaintext: bytes, check: Callable[[], None]) -> None:
         _check_length(plaintext)
         await self._outgoing.put(plaintext, len(plaintext) + MESSAGE_WEIGHT)
+        self._to_write.unpark()
         check()
 
     def _send_control(self, plaintext: bytes) -> None:
@@ -475,6 +492,8 @@ class Connection:
 
     def _send_now(self, plaintext: bytes) -> None:
         self._outgoing.put_nowait(plaintext, len(plaintext) + MESSAGE_WEIGHT)
+        if not self._in_turn:
+            self._to_write.unpark()
 
     def _close_channel(self, inner: MuxChannel) -> None:
         self._channels.pop(inner, None)
@@ -550,29 +569,52 @@ class Connection:
                 self._mux.stray(self._secret.keep_alives - self._keep_alives)
                 self._keep_alives = self._secret.keep_alives
             await self._take(plaintexts, reader.arrived)
-            if self._alarm is not None:
-                self._alarm.ring()
 
     async def _take(self, plaintexts: list[bytes], arrived: float) -> None:
         taken = 0
+        self._begin_turn()
         for plaintext in plaintexts:
             if self.tap is not None:
                 self.tap(False, plaintext, arrived)
             for event in self._mux.receive(plaintext):
                 if isinstance(event, Message):
                     channel = self._channels.get(event.channel)
-                    if channel is not None:
-                        await channel._deliver(
-                            Incoming(event.type, event.frame, event.offset, arrived, event.batched)
+                    if channel is not None and channel.error is None:
+                        incoming = Incoming(
+                            event.type, event.frame, event.offset, arrived, event.batched
                         )
+                        if channel._receiver is not None:
+                            channel._receiver.message(incoming)
+                        else:
+                            self._end_turn()
+                            await channel._deliver(incoming)
+                            self._begin_turn()
                 else:
                     self._handle(event)
                 taken += 1
                 if taken % TURN_EVENTS == 0:
                     # A batch may hold millions; others have their turn in between.
+                    self._end_turn()
                     await trio.lowlevel.checkpoint()
+                    self._begin_turn()
                 # Ended meanwhile: what is left of a batch, however long, is not even looked at.
                 self._check()
+        if self._alarm is not None:
+            self._alarm.ring()
+        self._end_turn()
+
+    def _begin_turn(self) -> None:
+        """What is sent from now on, without waiting, is written together by `_end_turn`."""
+        self._in_turn = True
+
+    def _end_turn(self) -> None:
+        while self._at_end_of_turn:
+            calls, self._at_end_of_turn = self._at_end_of_turn, []
+            for call in calls:
+                call()
+        self._in_turn = False
+        if len(self._outgoing):
+            self._write_at_once()
 
     def _handle(self, event: Opening | Opened | Rejected | Closed) -> None:
         match event:
@@ -598,44 +640,71 @@ class Connection:
             self._send_control(self._mux.reject(opening))
 
     async def _write(self) -> None:
-        outgoing = self._outgoing
+        """Write what nobody wrote at once."""
         while True:
-            plaintexts = [await outgoing.get()]
-            size = len(plaintexts[0])
-            while len(outgoing) and size < SEND_BYTES:
-                plaintexts.append(outgoing.get_nowait())
-                size += len(plaintexts[-1])
-            frames = self._secret.encrypt(*plaintexts)
-            self._writing_since = trio.current_time()
-            self._stamp(self._writing_since)
-            if self.tap is not None:
-                for plaintext in plaintexts:
-                    self.tap(True, plaintext, self._writing_since)
-            if self._apart and len(plaintexts) > 1:
-                await self._send_apart(frames, plaintexts)
-            else:
-                await self._stream.send_all(frames)
-            self._writing_since = math.inf
-            self._last_written = trio.current_time()
-            self.bytes_out += len(frames)
-            self._written.unpark_all()
+            while not self._is_writing:
+                await self._to_write.park()
+            if not self._sealed:
+                self._seal()
+            self._write_sealed()
+            if self._sealed:
+                await self._stream.send_all(self._sealed[0])
+                self._written_all(self._sealed.popleft())
 
-    async def _send_apart(self, frames: bytearray, plaintexts: Sequence[bytes]) -> None:
-        """Hand over frame by frame."""
-        stream = self._stream
-        # Trio's event loop has its turn in each `send_all`: 12 µs, and the next frame later.
-        sock = stream.socket if isinstance(stream, trio.SocketStream) else None
-        with memoryview(frames) as whole:
-            start = 0
+    def _write_at_once(self) -> None:
+        """Write what is queued, as far as the stream takes it; what is left the task writes.
+
+        To wake that up for each answer would take more of the processor than to write it.
+        """
+        if self._socket is not None and not self._sealed:
+            self._seal()
+            self._write_sealed()
+        if self._is_writing:
+            self._to_write.unpark()
+
+    def _seal(self) -> None:
+        """Seal what is queued: as much as is written at once, or in a packet for each message."""
+        outgoing = self._outgoing
+        plaintexts: list[bytes] = []
+        size = 0
+        while len(outgoing) and size < SEND_BYTES:
+            plaintexts.append(outgoing.get_nowait())
+            size += len(plaintexts[-1])
+        frames = memoryview(self._secret.encrypt(*plaintexts))
+        self._writing_since = trio.current_time()
+        self._stamp(self._writing_since)
+        if self.tap is not None:
             for plaintext in plaintexts:
-                stop = start + LENGTH_BYTES + len(plaintext) + SEAL_BYTES
-                with whole[start:stop] as one:
-                    written = 0 if sock is None else _write_now(sock, one)
-                    if written < len(one):
-                        await stream.send_all(one[written:])
-                start = stop
-        if sock is not None:
-            await trio.lowlevel.checkpoint()
+                self.tap(True, plaintext, self._writing_since)
+        if not self._apart:
+            self._sealed.append(frames)
+            return
+        start = 0
+        for plaintext in plaintexts:
+            stop = start + LENGTH_BYTES + len(plaintext) + SEAL_BYTES
+            self._sealed.append(frames[start:stop])
+            start = stop
+
+    def _write_sealed(self) -> None:
+        """Hand over what the socket takes at once."""
+        if self._socket is None:
+            return
+        # Trio's event loop has its turn in each `send_all`: 12 µs, and the next frame later.
+        while self._sealed:
+            frame = self._sealed[0]
+            written = _write_some(self._socket, frame)
+            if written < len(frame):
+                self._sealed[0] = frame[written:]
+                self.bytes_out += written
+                return
+            self._written_all(self._sealed.popleft())
+
+    def _written_all(self, frame: memoryview) -> None:
+        self.bytes_out += len(frame)
+        self._last_written = trio.current_time()
+        if not self._sealed:
+            self._writing_since = math.inf
+            self._written.unpark_all()
 
     async def _watch(self) -> None:
         """Send keep-alives, and end a connection on which nothing moves."""

@@ -23,7 +23,8 @@ class WeightedQueue(Generic[T]):
         self._limit = limit
         self._items: deque[tuple[T, int]] = deque()
         self._error: Exception | None = None
-        self._changed = trio.lowlevel.ParkingLot()
+        self._room = trio.lowlevel.ParkingLot()
+        self._filled = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -37,7 +38,7 @@ class WeightedQueue(Generic[T]):
             Exception: the one given to `close`.
         """
         while self._error is None and self._items and self.weight + weight > self._limit:
-            await self._changed.park()
+            await self._room.park()
         self.put_nowait(item, weight)
 
     def put_nowait(self, item: T, weight: int) -> None:
@@ -50,8 +51,8 @@ class WeightedQueue(Generic[T]):
             raise self._error
         self._items.append((item, weight))
         self.weight += weight
-        if self._changed:
-            self._changed.unpark_all()
+        if self._filled:
+            self._filled.unpark_all()
 
     async def get(self) -> T:
         """Wait for an item and take it. Cancelled while waiting, nothing has been taken.
@@ -62,19 +63,20 @@ class WeightedQueue(Generic[T]):
         while not self._items:
             if self._error is not None:
                 raise self._error
-            await self._changed.park()
+            await self._filled.park()
         return self.get_nowait()
 
     def get_nowait(self) -> T:
         """Take the first item of a queue that is not empty."""
         item, weight = self._items.popleft()
         self.weight -= weight
-        if self._changed:
-            self._changed.unpark_all()
+        if self._room:
+            self._room.unpark_all()
         return item
 
     def close(self, error: Exception) -> None:
         """End the queue; the first error counts."""
         if self._error is None:
             self._error = error
-            self._changed.unpark_all()
+            self._room.unpark_all()
+            self._filled.unpark_all()

@@ -167,11 +167,14 @@ class _Waiter:
         open: requests that have no answer yet, by id, the oldest first: when they were made.
         results: those that are there, oldest first.
         arrived: how many blocks have arrived that do not count as read yet.
+        go_on: called at the end of the turn in which blocks were read, whoever waits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, go_on: Callable[[], None] | None = None) -> None:
         self.open: dict[int, float] = {}
         self.arrived = 0
+        self.go_on = go_on
+        self.goes_on = False
         self.results: deque[Block | HypercoreError] = deque()
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -180,13 +183,9 @@ class _Waiter:
         if self._changed:
             self._changed.unpark_all()
 
-    def wake(self) -> None:
-        """Let who waits look again."""
-        self._changed.unpark_all()
-
     async def wait(self) -> None:
-        """Wait for a result, or to be woken."""
-        if not self.results:
+        """Wait for a result."""
+        while not self.results:
             await self._changed.park()
 
     async def get(self) -> Block:
@@ -340,7 +339,8 @@ class Reader:
         it is not used up is taken back by `Download.close`, or comes and is thrown away.
 
         Args:
-            indices: below the head's length; taken one by one, in the order of the requests.
+            indices: below the head's length; taken one by one, in the order of the requests, by
+                the connection's task. It must not raise anything.
             window: 1 to 48.
             timeout: seconds for each block from its request, instead of `timeouts.block`.
         """
@@ -403,7 +403,8 @@ class Reader:
             owner.open[request_id] = now
         frames = self._session.outgoing()
         self._looking_up += len(frames)
-        self._look_up([_Asked(self._requests[frame.request], frame) for frame in frames])
+        asked = [_Asked(self._requests[frame.request], frame) for frame in frames]
+        self.connection.together(partial(self._look_up, asked))
 
     def _cancel(self, owner: _Waiter) -> None:
         """Take back the requests of `owner` that are still open."""
@@ -498,9 +499,13 @@ class Reader:
     def _count_as_read(self, read: _Read) -> None:
         self._session.unwritten.difference_update(read.learnt)
         self._say(read.frames)
-        if read.owner is not None:
-            read.owner.arrived -= 1
-            read.owner.put(read.block)
+        owner = read.owner
+        if owner is not None:
+            owner.arrived -= 1
+            owner.put(read.block)
+            if owner.go_on is not None and not owner.goes_on:
+                owner.goes_on = True
+                self.connection.after_turn(owner.go_on)
 
     def _fail(self, error: HypercoreError) -> None:
         """End: what was asked for and did not come is missing."""
@@ -669,9 +674,9 @@ class Download:
         self._window = 1 if settled else window
         self._full_window = window
         self._limit = limit
-        self._waiter = _Waiter()
+        self._waiter = _Waiter(self._refill)
         self._ready: deque[Block | HypercoreError] = deque()
-        self._may_fill = True
+        self._unannounced: int | None = None
         self._exhausted = False
 
     def __aiter__(self) -> Download:
@@ -688,26 +693,18 @@ class Download:
         try:
             while not self._ready:
                 waiter = self._waiter
-                if self._may_fill and not waiter.results:
-                    await self._fill()
-                # What has come together is replaced together, and handed out one by one.
+                # What has come together is handed out one by one; its place is free at once.
                 self._ready, waiter.results = waiter.results, self._ready
+                self._refill()
                 if self._ready:
-                    if self._reader.error is None:
-                        await self._fill()
                     break
-                if not waiter.open and not waiter.arrived:
+                if self._unannounced is not None:
+                    await self._wait_announced(self._unannounced)
+                elif waiter.open or waiter.arrived:
+                    await self._wait()
+                else:
+                    self._reader._check()
                     raise StopAsyncIteration
-                oldest = next(iter(waiter.open.values()), math.inf)
-                with trio.move_on_at(oldest + self._limit) as scope:
-                    await waiter.wait()
-                if scope.cancelled_caught:
-                    self._reader._writing.finish()
-                    if waiter.results:
-                        continue
-                    # Nothing came since: the oldest one is still open.
-                    request = self._reader._requests[next(iter(waiter.open))]
-                    raise _late(request.index, self._limit)
             result = self._ready.popleft()
             if isinstance(result, HypercoreError):
                 raise result
@@ -719,6 +716,7 @@ class Download:
     def close(self) -> None:
         """End the download. What is in flight comes and is thrown away, as at the stock client."""
         self._exhausted = True
+        self._unannounced = None
         self._reader._abandon(self._waiter)
         self._ready.clear()
         # What has arrived already comes to the old one, which nobody looks at.
@@ -727,36 +725,60 @@ class Download:
     def _start(self) -> None:
         """The hoster has spoken: the window may be filled."""
         self._window = self._full_window
-        self._may_fill = True
-        self._waiter.wake()
+        self._reader.connection.after_turn(self._refill)
 
-    async def _fill(self) -> None:
-        """Fill the window."""
-        self._may_fill = False
-        wanted: list[int] = []
+    async def _wait(self) -> None:
+        """Wait for a result, as long as the oldest request may take."""
         waiter = self._waiter
-        while (
-            not self._exhausted
-            and len(waiter.open) + len(wanted) + len(waiter.results) < self._window
-        ):
-            index = next(self._indices, None)
+        oldest = next(iter(waiter.open.values()), math.inf)
+        with trio.move_on_at(oldest + self._limit) as scope:
+            await waiter.wait()
+        if scope.cancelled_caught:
+            self._reader._writing.finish()
+            if not waiter.results:
+                # Nothing came since: the oldest one is still open.
+                request = self._reader._requests[next(iter(waiter.open))]
+                raise _late(request.index, self._limit)
+
+    async def _wait_announced(self, index: int) -> None:
+        """Wait until the hoster says that it has the block that is next."""
+        with trio.move_on_after(self._limit) as scope:
+            await self._reader._wait_announced(index)
+        if scope.cancelled_caught:
+            raise _not_announced(index, self._limit)
+
+    def _refill(self) -> None:
+        """Fill the window, up to the first block that is not announced.
+
+        It is called where blocks are read, in the connection's task, before anybody looks at them.
+        A window of them may wait for that besides.
+        """
+        waiter = self._waiter
+        waiter.goes_on = False
+        if self._reader.error is not None:
+            return
+        wanted: list[int] = []
+        waiting = len(self._ready) + len(waiter.results)
+        while len(waiter.open) + len(wanted) < self._window and waiting < self._full_window:
+            index = self._next()
             if index is None:
-                self._exhausted = True
                 break
-            if not self._reader._session.remote_blocks.has(index):
-                self._request(wanted)
-                wanted = []
-                with trio.move_on_after(self._limit) as scope:
-                    await self._reader._wait_announced(index)
-                if scope.cancelled_caught:
-                    raise _not_announced(index, self._limit)
             wanted.append(index)
         self._request(wanted)
+
+    def _next(self) -> int | None:
+        """The next block, unless it has to be waited for or there is none."""
+        index, self._unannounced = self._unannounced, None
+        if index is None and not self._exhausted:
+            index = next(self._indices, None)
+            self._exhausted = index is None
+        if index is not None and not self._reader._session.remote_blocks.has(index):
+            self._unannounced, index = index, None
+        return index
 
     def _request(self, indices: Sequence[int]) -> None:
         if not indices:
             return
-        self._reader._check()
         self._reader._request(indices, PRIORITY_DOWNLOAD, self._waiter)
         if self._window < self._full_window:
             self._reader._starting.append(self)

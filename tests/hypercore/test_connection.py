@@ -270,7 +270,7 @@ async def test_garbage_after_the_handshake(wire: bytes) -> None:
 
 async def test_a_message_that_breaks_the_rules_ends_the_connection() -> None:
     async with connected() as (near, far, _):
-        await near._outgoing.put(bytes([0, 2, 9]), 3)
+        near._send_control(bytes([0, 2, 9]))
         assert isinstance(await far.wait_closed(), ProtocolViolation)
 
 

@@ -136,7 +136,7 @@ async def test_large_answers_to_requests_taken_back_cost_nothing() -> None:
 
     async with reading(feed, events=Late()) as reader:
         download = reader.download(range(10), 10)
-        await download._fill()
+        download._refill()
         download.close()
         gate.set()
         assert len((await reader.get(11)).data) == 1024 * 1024
