@@ -263,17 +263,28 @@ class PacedStream(trio.abc.HalfCloseableStream):
         """As `StampedReader.arrived`."""
         return self._reader.arrived
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Pause if need be, then read.
+    @property
+    def socket(self) -> trio.socket.SocketType | None:
+        """The stream's, if it is one of TCP: what is written does not wait for others."""
+        return self._stream.socket if isinstance(self._stream, trio.SocketStream) else None
+
+    async def read_into(self, buffer: memoryview) -> int:
+        """Pause if need be, then read into `buffer`; returns how many bytes, 0 at the end.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: as the stream.
         """
         if not self._measuring:
             await self._seat.wait()
-        data = await self._reader.read(min(READ_BYTES, max_bytes or READ_BYTES))
-        self._seat._capacity.took(len(data), trio.current_time())
-        return data
+        size = await self._reader.read_into(buffer[:READ_BYTES])
+        self._seat._capacity.took(size, trio.current_time())
+        return size
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As `read_into`, with bytes of their own."""
+        buffer = bytearray(min(READ_BYTES, max_bytes or READ_BYTES))
+        with memoryview(buffer) as view:
+            return bytes(view[: await self.read_into(view)])
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As the stream."""

@@ -23,11 +23,20 @@ _STEP_S = 0.01
 
 @runtime_checkable
 class Stamping(Protocol):
-    """A stream that knows itself when what it gave last had arrived."""
+    """A stream around another that knows itself when what it gave last had arrived."""
 
     @property
     def arrived(self) -> float:
         """Seconds of `trio.current_time`."""
+        ...
+
+    @property
+    def socket(self) -> trio.socket.SocketType | None:
+        """What it writes to as it is, if that is a socket."""
+        ...
+
+    async def read_into(self, buffer: memoryview) -> int:
+        """As `StampedReader.read_into`."""
         ...
 
 
@@ -51,24 +60,39 @@ class StampedReader:
         self.arrived = trio.current_time()
         self._apart = time.time() - self.arrived
 
-    async def read(self, max_bytes: int) -> bytes | bytearray:
-        """As `receive_some` of the stream.
+    async def read(self, max_bytes: int) -> bytes:
+        """Read up to so many bytes; none at the end of the stream.
 
         Raises:
             trio.BrokenResourceError: the connection broke.
             trio.ClosedResourceError: it was closed here.
         """
-        if self._socket is None:
-            data: bytes | bytearray = await self._stream.receive_some(max_bytes)
-            stamping = self._stamping
-            self.arrived = trio.current_time() if stamping is None else stamping.arrived
-            return data
-        try:
-            data, ancillary, _, _ = await self._socket.recvmsg(max_bytes, _ANCILLARY_BYTES)
-        except OSError as error:
-            raise trio.BrokenResourceError(f"the connection broke: {error}") from error
-        self._take(ancillary)
-        return data
+        buffer = bytearray(max_bytes)
+        with memoryview(buffer) as view:
+            size = await self.read_into(view)
+            return bytes(view[:size])
+
+    async def read_into(self, buffer: memoryview) -> int:
+        """Read as many bytes as are there into `buffer`; returns how many, 0 at the end.
+
+        Who reads much has one buffer for all: memory for each read would be got from the system
+        and given back again. Otherwise as `read`.
+        """
+        if self._stamping is not None:
+            size = await self._stamping.read_into(buffer)
+            self.arrived = self._stamping.arrived
+        elif self._socket is not None:
+            try:
+                size, ancillary, _, _ = await self._socket.recvmsg_into([buffer], _ANCILLARY_BYTES)
+            except OSError as error:
+                raise trio.BrokenResourceError(f"the connection broke: {error}") from error
+            self._take(ancillary)
+        else:
+            data = await self._stream.receive_some(len(buffer))
+            size = len(data)
+            buffer[:size] = data
+            self.arrived = trio.current_time()
+        return size
 
     def _take(self, ancillary: list[tuple[int, int, bytes]]) -> None:
         now, wall = trio.current_time(), time.time()

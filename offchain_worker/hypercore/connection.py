@@ -19,7 +19,7 @@ from typing import Protocol
 import trio
 
 from offchain_worker.hypercore.alarm import Alarm
-from offchain_worker.hypercore.arrival import StampedReader
+from offchain_worker.hypercore.arrival import StampedReader, Stamping
 from offchain_worker.hypercore.encoding import blake2b_256
 from offchain_worker.hypercore.errors import (
     ChannelClosed,
@@ -322,7 +322,7 @@ class Connection:
         self._keep_alives = 0
         self._channels: dict[MuxChannel, Channel] = {}
         self._handlers: dict[tuple[str, bytes | None], Handler] = {}
-        self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
+        self._socket = stream.socket if isinstance(stream, trio.SocketStream | Stamping) else None
         self._outgoing: WeightedQueue[bytes] = WeightedQueue(QUEUE_BYTES)
         self._apart = apart
         self._sealed: deque[memoryview] = deque()
@@ -558,13 +558,14 @@ class Connection:
     async def _read(self, first: list[bytes]) -> None:
         await self._take(first, trio.current_time())
         reader = StampedReader(self._stream)
+        buffer = memoryview(bytearray(RECEIVE_BYTES))
         while True:
-            data = await reader.read(RECEIVE_BYTES)
+            size = await reader.read_into(buffer)
             self._last_read = trio.current_time()
-            if not data:
+            if not size:
                 raise Disconnected("the peer closed the connection")
-            self.bytes_in += len(data)
-            plaintexts = self._secret.receive(data)
+            self.bytes_in += size
+            plaintexts = self._secret.receive(buffer[:size])
             if self._secret.keep_alives > self._keep_alives:
                 self._mux.stray(self._secret.keep_alives - self._keep_alives)
                 self._keep_alives = self._secret.keep_alives

@@ -99,7 +99,7 @@ class SecretStream:
             raise RuntimeError("the handshake is not over")
         return self._sealer.frames(plaintexts)
 
-    def receive(self, data: bytes | bytearray) -> list[bytes]:
+    def receive(self, data: bytes | bytearray | memoryview) -> list[bytes]:
         """Take bytes from the wire; returns the plaintexts that they complete.
 
         Keep-alives (empty plaintexts) are left out. At most one frame is kept unfinished.

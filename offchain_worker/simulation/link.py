@@ -346,7 +346,7 @@ class _Wire:
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             connection.cancel()
 
-    def put(self, data: bytes | bytearray, dues: list[tuple[float, int]]) -> None:
+    def put(self, data: bytes, dues: list[tuple[float, int]]) -> None:
         view, offset = memoryview(data), 0
         for due, size in dues:
             self._pieces.append((due, view[offset : offset + size]))
