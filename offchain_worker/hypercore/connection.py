@@ -325,7 +325,10 @@ class Connection:
         self._socket = stream.socket if isinstance(stream, trio.SocketStream | Stamping) else None
         self._outgoing: WeightedQueue[bytes] = WeightedQueue(QUEUE_BYTES)
         self._apart = apart
-        self._sealed: deque[memoryview] = deque()
+        # Of an early connection the handshake's last message goes with what is sent first.
+        last = secret.data_to_send()
+        self._sealed: deque[memoryview] = deque([memoryview(last)] if last else [])
+        self._is_sending = False
         self._to_write = trio.lowlevel.ParkingLot()
         self._in_turn = False
         self._at_end_of_turn: list[Callable[[], None]] = []
@@ -649,7 +652,9 @@ class Connection:
                 self._seal()
             self._write_sealed()
             if self._sealed:
+                self._is_sending = True
                 await self._stream.send_all(self._sealed[0])
+                self._is_sending = False
                 self._written_all(self._sealed.popleft())
 
     def _write_at_once(self) -> None:
@@ -657,9 +662,11 @@ class Connection:
 
         To wake that up for each answer would take more of the processor than to write it.
         """
-        if self._socket is not None and not self._sealed:
-            self._seal()
+        if self._socket is not None and not self._is_sending:
             self._write_sealed()
+            if len(self._outgoing) and not self._sealed:
+                self._seal()
+                self._write_sealed()
         if self._is_writing:
             self._to_write.unpark()
 
@@ -850,11 +857,13 @@ async def _shake_hands(
             if not accept(secret.session.remote_public_key):
                 raise WrongIdentity("the peer has another static key than the expected one")
             accepted = True
+        if early and secret.session is not None:
+            return first, bytes_in, bytes_out
         data = secret.data_to_send()
         if data:
             await stream.send_all(data)
             bytes_out += len(data)
-        if secret.opened or (early and secret.session is not None):
+        if secret.opened:
             return first, bytes_in, bytes_out
         received = await stream.receive_some(RECEIVE_BYTES)
         if not received:

@@ -14,20 +14,28 @@ import random
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-ASK_S = 0.000_15
-HEAD_S = 0.000_25
-WRITE_S = 0.000_15
+ASK_S = 0.000_25
+HEAD_S = 0.000_33
+WRITE_S = 0.000_22
 WRITE_BYTE_S = 1e-9
-LOOK_UP_S = 0.000_04
+LOOK_UP_S = 0.000_045
 LOOK_UP_BESIDE_S = 0.000_02
-CLOSE_S = 0.001_1
+LEAVE_S = 0.000_3
+CLOSE_S = 0.000_7
 """Medians in seconds, less what this client takes for the same by itself: from greeting to asking
 for the head; to write a head; to write blocks, and what each byte of them adds; to look a node up,
-and what each request that does so adds; to close its storage before it hangs up."""
+and what each request that does so adds; from the last block to closing the channel; to close its
+storage before it hangs up."""
 MACHINE_SPREAD = 0.2
 SPREAD = 0.3
 CLOSE_SPREAD = 0.35
 """Of the logarithm: between sessions, between the times of one, and between closings."""
+STEP_SHARE = 0.2
+STEP_S, STEP_SPREAD = 0.000_12, 0.5
+LONG_STEPS = 0.25
+LONG_STEP_S, LONG_STEP_SPREAD = 0.001_3, 0.5
+"""Many requests that are done with as many nodes leave in steps: which share of them at a time in
+the mean, how long after one another, how many times longer, and how long that is."""
 
 T = TypeVar("T")
 
@@ -55,6 +63,20 @@ class Pace:
         """Seconds to look up `nodes`, one after the other, when so many requests do."""
         return self._drawn(nodes * (LOOK_UP_S + LOOK_UP_BESIDE_S * requests))
 
+    def step(self, requests: int) -> int:
+        """How many of so many requests that looked up as many nodes leave together."""
+        return 1 + int(self._dice.expovariate(1.0 / (STEP_SHARE * requests)))
+
+    def between_steps(self) -> float:
+        """Seconds until the next of them leave."""
+        if self._dice.random() < LONG_STEPS:
+            return self._drawn(LONG_STEP_S, LONG_STEP_SPREAD)
+        return self._drawn(STEP_S, STEP_SPREAD)
+
+    def leave(self) -> float:
+        """Seconds from the last block to closing the channel."""
+        return self._drawn(LEAVE_S)
+
     def close(self) -> float:
         """Seconds from closing the channel to closing the connection."""
         return self._drawn(CLOSE_S, CLOSE_SPREAD)
@@ -68,6 +90,10 @@ class NoPace(Pace):
 
     def __init__(self) -> None:
         """Nothing is drawn."""
+
+    def step(self, requests: int) -> int:
+        """All of them."""
+        return requests
 
     def _drawn(self, median: float, spread: float = SPREAD) -> float:
         return 0.0

@@ -449,7 +449,9 @@ class Reader:
             else:
                 channel.send_nowait(*frame.messages[0])
 
-    def _look_up(self, asked: list[_Asked], looked_up: int = -1) -> None:
+    def _look_up(
+        self, asked: list[_Asked], looked_up: int = -1, since: float | None = None
+    ) -> None:
         """Send requests, those with the fewest nodes first, when these would be looked up.
 
         Many at once wait for each of the nodes, as the stock client does, so that a busy machine
@@ -458,34 +460,65 @@ class Reader:
         Args:
             asked: in this order.
             looked_up: how many nodes each has looked up so far, less one.
+            since: when that was, if it is not now.
         """
-        waited = 0.0
+        now = trio.current_time()
+        at = now if since is None else since
         while asked:
             nodes = 1 if len(asked) >= MANY else asked[0].frame.nodes - looked_up
             if nodes:
-                waited += self._pace.look_up(nodes, self._looking_up)
+                at += self._pace.look_up(nodes, self._looking_up)
                 looked_up += nodes
-            if waited > TOGETHER_S:
-                self._call_in(waited, partial(self._looked_up, asked, looked_up))
+            if at > now + TOGETHER_S:
+                self.connection.call_at(at, partial(self._looked_up, asked, looked_up, at))
+                return
+            if len(asked) >= MANY:
+                self._looked_up(asked, looked_up, at)
                 return
             asked = self._send_requests(asked, looked_up)
 
-    def _looked_up(self, asked: list[_Asked], looked_up: int) -> None:
-        self._look_up(self._send_requests(asked, looked_up), looked_up)
+    def _looked_up(self, asked: list[_Asked], looked_up: int, at: float) -> None:
+        if len(asked) < MANY:
+            self._look_up(self._send_requests(asked, looked_up), looked_up, at)
+            return
+        done = sum(one.frame.nodes <= looked_up for one in asked)
+        self._send_in_steps(asked[:done], done, partial(self._look_up, asked[done:], looked_up, at))
+
+    def _send_in_steps(self, asked: list[_Asked], together: int, go_on: Callable[[], None]) -> None:
+        """Send requests that are done, as many and as soon after one another as the stock client.
+
+        Args:
+            asked: some of them.
+            together: how many they are in all.
+            go_on: called when all are sent.
+        """
+        if asked:
+            step = self._pace.step(together)
+            for one in asked[:step]:
+                self._send_request(one)
+            asked = asked[step:]
+        if asked:
+            go_on_sending = partial(self._send_in_steps, asked, together, go_on)
+            self._call_in(self._pace.between_steps(), go_on_sending)
+        else:
+            go_on()
 
     def _send_requests(self, asked: list[_Asked], looked_up: int) -> list[_Asked]:
         """Send those that are done; returns the others."""
         done = 0
-        for request, frame in asked:
-            if frame.nodes > looked_up:
+        for one in asked:
+            if one.frame.nodes > looked_up:
                 break
             done += 1
-            # Else it was taken back meanwhile.
-            if self._requests.get(frame.request) is request:
-                self._send((frame,))
-                self.connection.stamp_next(request.sent)
-        self._looking_up -= done
+            self._send_request(one)
         return asked[done:]
+
+    def _send_request(self, asked: _Asked) -> None:
+        self._looking_up -= 1
+        # Else it was taken back meanwhile.
+        if self._requests.get(asked.frame.request) is asked.request:
+            self._send((asked.frame,))
+            self.connection.stamp_next(asked.request.sent)
 
     def _write(self, size: int, written: Callable[[], None]) -> None:
         self._call_in(self._pace.write(size), written)
@@ -495,6 +528,12 @@ class Reader:
             self.connection.call_at(trio.current_time() + seconds, call)
         else:
             call()
+
+    async def _let_pass(self, seconds: float) -> None:
+        """Wait so long, or until the connection ends."""
+        with trio.CancelScope() as waiting:
+            self._call_in(seconds, waiting.cancel)
+            await self.connection.wait_closed()
 
     def _count_as_read(self, read: _Read) -> None:
         self._session.unwritten.difference_update(read.learnt)
@@ -885,7 +924,6 @@ async def open_reader(
     ) as connection:
         async with read_feed(connection, feed_key, limits, paced=paced) as reader:
             yield reader
-        with trio.CancelScope() as leaving:
             connection.be_patient(0.0)
-            reader._call_in(reader._pace.close(), leaving.cancel)
-            await connection.wait_closed()
+            await reader._let_pass(reader._pace.leave())
+        await reader._let_pass(reader._pace.close())

@@ -1,5 +1,6 @@
 """The times that the stock client's storage takes, and what is written together."""
 
+import math
 import random
 import statistics
 from collections.abc import Callable
@@ -8,10 +9,15 @@ import pytest
 
 from offchain_worker.hypercore.pace import (
     HEAD_S,
+    LONG_STEP_S,
+    LONG_STEPS,
     LOOK_UP_BESIDE_S,
     LOOK_UP_S,
+    STEP_S,
+    STEP_SHARE,
     WRITE_BYTE_S,
     WRITE_S,
+    NoPace,
     Pace,
     Writing,
 )
@@ -30,6 +36,17 @@ def test_medians(draw: Callable[[Pace], float], median: float) -> None:
     drawn = [draw(Pace(dice)) for _ in range(2_000)]
     assert statistics.median(drawn) == pytest.approx(median, rel=0.05)
     assert min(drawn) > 0
+
+
+def test_many_leave_in_steps() -> None:
+    pace = Pace(random.Random(3))
+    steps = [pace.step(40) for _ in range(2_000)]
+    assert statistics.fmean(steps) == pytest.approx(1 + STEP_SHARE * 40, rel=0.1)
+    assert min(steps) == 1
+    between = [pace.between_steps() for _ in range(2_000)]
+    middle = math.sqrt(STEP_S * LONG_STEP_S)
+    assert sum(gap > middle for gap in between) == pytest.approx(2_000 * LONG_STEPS, rel=0.1)
+    assert NoPace().step(40) == 40
 
 
 def test_sessions_differ_more_than_the_times_of_one() -> None:
