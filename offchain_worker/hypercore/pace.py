@@ -32,8 +32,8 @@ CLOSE_SPREAD = 0.35
 """Of the logarithm: between sessions, between the times of one, and between closings."""
 STEP_SHARE = 0.2
 STEP_S, STEP_SPREAD = 0.000_12, 0.5
-LONG_STEPS = 0.25
-LONG_STEP_S, LONG_STEP_SPREAD = 0.001_3, 0.5
+LONG_STEPS = 0.2
+LONG_STEP_S, LONG_STEP_SPREAD = 0.001_2, 0.5
 """Many requests that are done with as many nodes leave in steps: which share of them at a time in
 the mean, how long after one another, how many times longer, and how long that is."""
 

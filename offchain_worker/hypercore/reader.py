@@ -482,14 +482,18 @@ class Reader:
             self._look_up(self._send_requests(asked, looked_up), looked_up, at)
             return
         done = sum(one.frame.nodes <= looked_up for one in asked)
-        self._send_in_steps(asked[:done], done, partial(self._look_up, asked[done:], looked_up, at))
+        go_on = partial(self._look_up, asked[done:], looked_up, at)
+        self._send_in_steps(asked[:done], done, trio.current_time(), go_on)
 
-    def _send_in_steps(self, asked: list[_Asked], together: int, go_on: Callable[[], None]) -> None:
+    def _send_in_steps(
+        self, asked: list[_Asked], together: int, at: float, go_on: Callable[[], None]
+    ) -> None:
         """Send requests that are done, as many and as soon after one another as the stock client.
 
         Args:
             asked: some of them.
             together: how many they are in all.
+            at: the step's time.
             go_on: called when all are sent.
         """
         if asked:
@@ -498,8 +502,8 @@ class Reader:
                 self._send_request(one)
             asked = asked[step:]
         if asked:
-            go_on_sending = partial(self._send_in_steps, asked, together, go_on)
-            self._call_in(self._pace.between_steps(), go_on_sending)
+            at += self._pace.between_steps()
+            self.connection.call_at(at, partial(self._send_in_steps, asked, together, at, go_on))
         else:
             go_on()
 

@@ -155,6 +155,7 @@ async def latencies(world: World, fault: Fault | None) -> list[tuple[int, int]]:
     return [(one.p50, one.max) for one in found]
 
 
+WINDOW_ASKED_S = 0.015
 DELAY_US, AWAY_US = round(1e6 * DELAY_S), round(1e6 * AWAY_S)
 AT_ONCE = 1
 """Microseconds: the least that a report can say."""
@@ -182,11 +183,11 @@ async def test_a_proxy_shows_by_its_way_to_the_other_hoster(autojump_clock, worl
 
 @pytest.mark.parametrize(("fault", "slow"), [(Fault.SLOW, 150), (Fault.THROTTLE, 50)])
 async def test_they_show_in_throughput_too(autojump_clock, world, fault, slow, monkeypatch):
-    """But for the milliseconds, drawn, until the client has asked for a whole window."""
+    """In the time that the chunks take, and the milliseconds until a whole window is asked for."""
     monkeypatch.setattr(reader, "_dice", random.Random(1))
     size = sum(len(chunk(index)) for index in range(150))
     last = (await audits(world, fault, windowed=True))[-1]
-    assert last.throughput == pytest.approx(size / (slow * DELAY_S), rel=0.03)
+    assert slow * DELAY_S <= size / last.throughput <= slow * DELAY_S + WINDOW_ASKED_S
 
 
 async def test_a_proxy_fetches_a_window_at_once_and_shows_less_in_throughput(autojump_clock, world):

@@ -39,11 +39,11 @@ def test_medians(draw: Callable[[Pace], float], median: float) -> None:
 
 
 def test_many_leave_in_steps() -> None:
-    pace = Pace(random.Random(3))
-    steps = [pace.step(40) for _ in range(2_000)]
+    dice = random.Random(3)
+    steps = [Pace(dice).step(40) for _ in range(2_000)]
     assert statistics.fmean(steps) == pytest.approx(1 + STEP_SHARE * 40, rel=0.1)
     assert min(steps) == 1
-    between = [pace.between_steps() for _ in range(2_000)]
+    between = [Pace(dice).between_steps() for _ in range(2_000)]
     middle = math.sqrt(STEP_S * LONG_STEP_S)
     assert sum(gap > middle for gap in between) == pytest.approx(2_000 * LONG_STEPS, rel=0.1)
     assert NoPace().step(40) == 40
