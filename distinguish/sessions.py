@@ -47,7 +47,7 @@ class Setting:
         at_once: sessions at a time.
     """
 
-    chunks: int = 600
+    chunks: int = 1_024
     size: int = 4_096
     links: tuple[tuple[float, float, int], ...] = (
         (6.0, 1.0, 3_000_000),

@@ -1,6 +1,7 @@
 """A Trio connection: one encrypted stream with channels over any `trio.abc.Stream`.
 
-One task reads, one task writes, all queues are bounded, and the end of the connection, whoever
+One task reads, and writes what follows from that at once; another writes what is sent otherwise, or
+what the stream does not take at once. All queues are bounded, and the end of the connection, whoever
 caused it, reaches every waiting call as a typed error (architecture.md, rules 3 and 5).
 """
 
@@ -419,9 +420,9 @@ class Connection:
     def stamp_next(self, stamp: Callable[[float], None]) -> None:
         """Call `stamp` with the time at which what is queued now is handed to the stream.
 
-        A busy process writes later than it queues. It is called once, in the writing task, must
-        not wait, and is forgotten when the connection ends before. Exact as long as no more than
-        `SEND_BYTES` wait, as with requests.
+        A busy process writes later than it queues. It is called once, must not wait, and is
+        forgotten when the connection ends before. Exact as long as no more than `SEND_BYTES` wait,
+        as with requests.
         """
         self._stamps.append(stamp)
 
@@ -612,6 +613,7 @@ class Connection:
         self._in_turn = True
 
     def _end_turn(self) -> None:
+        """Call what waits for this, then write."""
         while self._at_end_of_turn:
             calls, self._at_end_of_turn = self._at_end_of_turn, []
             for call in calls:
@@ -658,7 +660,7 @@ class Connection:
                 self._written_all(self._sealed.popleft())
 
     def _write_at_once(self) -> None:
-        """Write what is queued, as far as the stream takes it; what is left the task writes.
+        """Write what is queued, as far as the socket takes it; the rest is the writing task's.
 
         To wake that up for each answer would take more of the processor than to write it.
         """

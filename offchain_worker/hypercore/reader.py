@@ -46,7 +46,7 @@ from offchain_worker.hypercore.errors import (
 )
 from offchain_worker.hypercore.feed import Head
 from offchain_worker.hypercore.manifest import discovery_key
-from offchain_worker.hypercore.pace import NoPace, Pace, Writing
+from offchain_worker.hypercore.pace import MANY, LookUps, NoPace, Pace, Writing
 from offchain_worker.hypercore.secret_stream import MAX_FRAME_BYTES
 from offchain_worker.hypercore.tree import Node
 from offchain_worker.keys import KeyPair
@@ -54,13 +54,9 @@ from offchain_worker.keys import KeyPair
 WINDOW = 48
 SETTLING_S = 0.1
 """For so long at most a head is new if nothing else comes."""
-TOGETHER_S = 0.000_15
-"""Requests that are no further apart go out together: for each the process would wake up."""
 FAST_S = 0.000_8
 """Where many answers come faster one after the other, the stock client's event loop is late by as
 much: it takes 0.3 ms of the processor for each 64 KiB."""
-MANY = 8
-"""So many requests at a time are seldom: a window that begins, or answers that were held up."""
 _dice = random.SystemRandom()
 _STATES = (m.Type.SYNC, m.Type.DATA, m.Type.NO_DATA, m.Type.BITFIELD, m.Type.RANGE)
 """Messages upon which the stock client looks for what else it could ask for."""
@@ -268,7 +264,7 @@ class Reader:
         self._pace = Pace(_dice) if paced else NoPace()
         self._storing_head: list[Frame] | None = None
         self._writing = Writing(self._write, self._count_as_read)
-        self._looking_up = 0
+        self._look_ups = LookUps(self._pace, connection.call_at, self._send_request)
         self._last_arrival = -math.inf
 
     @property
@@ -402,9 +398,8 @@ class Reader:
             self._requests[request_id] = _Request(index, owner, now)
             owner.open[request_id] = now
         frames = self._session.outgoing()
-        self._looking_up += len(frames)
-        asked = [_Asked(self._requests[frame.request], frame) for frame in frames]
-        self.connection.together(partial(self._look_up, asked))
+        asked = [(frame.nodes, _Asked(self._requests[frame.request], frame)) for frame in frames]
+        self.connection.together(partial(self._look_ups.begin, asked))
 
     def _cancel(self, owner: _Waiter) -> None:
         """Take back the requests of `owner` that are still open."""
@@ -449,76 +444,7 @@ class Reader:
             else:
                 channel.send_nowait(*frame.messages[0])
 
-    def _look_up(
-        self, asked: list[_Asked], looked_up: int = -1, since: float | None = None
-    ) -> None:
-        """Send requests, those with the fewest nodes first, when these would be looked up.
-
-        Many at once wait for each of the nodes, as the stock client does, so that a busy machine
-        slows them down as much; few wait for the last one only, which wakes the process up less.
-
-        Args:
-            asked: in this order.
-            looked_up: how many nodes each has looked up so far, less one.
-            since: when that was, if it is not now.
-        """
-        now = trio.current_time()
-        at = now if since is None else since
-        while asked:
-            nodes = 1 if len(asked) >= MANY else asked[0].frame.nodes - looked_up
-            if nodes:
-                at += self._pace.look_up(nodes, self._looking_up)
-                looked_up += nodes
-            if at > now + TOGETHER_S:
-                self.connection.call_at(at, partial(self._looked_up, asked, looked_up, at))
-                return
-            if len(asked) >= MANY:
-                self._looked_up(asked, looked_up, at)
-                return
-            asked = self._send_requests(asked, looked_up)
-
-    def _looked_up(self, asked: list[_Asked], looked_up: int, at: float) -> None:
-        if len(asked) < MANY:
-            self._look_up(self._send_requests(asked, looked_up), looked_up, at)
-            return
-        done = sum(one.frame.nodes <= looked_up for one in asked)
-        go_on = partial(self._look_up, asked[done:], looked_up, at)
-        self._send_in_steps(asked[:done], done, trio.current_time(), go_on)
-
-    def _send_in_steps(
-        self, asked: list[_Asked], together: int, at: float, go_on: Callable[[], None]
-    ) -> None:
-        """Send requests that are done, as many and as soon after one another as the stock client.
-
-        Args:
-            asked: some of them.
-            together: how many they are in all.
-            at: the step's time.
-            go_on: called when all are sent.
-        """
-        if asked:
-            step = self._pace.step(together)
-            for one in asked[:step]:
-                self._send_request(one)
-            asked = asked[step:]
-        if asked:
-            at += self._pace.between_steps()
-            self.connection.call_at(at, partial(self._send_in_steps, asked, together, at, go_on))
-        else:
-            go_on()
-
-    def _send_requests(self, asked: list[_Asked], looked_up: int) -> list[_Asked]:
-        """Send those that are done; returns the others."""
-        done = 0
-        for one in asked:
-            if one.frame.nodes > looked_up:
-                break
-            done += 1
-            self._send_request(one)
-        return asked[done:]
-
     def _send_request(self, asked: _Asked) -> None:
-        self._looking_up -= 1
         # Else it was taken back meanwhile.
         if self._requests.get(asked.frame.request) is asked.request:
             self._send((asked.frame,))

@@ -122,7 +122,7 @@ async def test_requests_leave_when_their_nodes_are_looked_up(autojump_clock) -> 
     feed = MemoryFeed(200)
     async with reading(feed, liar=Liar(feed, only_heads)) as reader, trio.open_nursery() as nursery:
         reader.connection.tap = tap
-        reader._pace = Pace(random.Random(1))
+        reader._look_ups._pace = Pace(random.Random(1))
         nursery.start_soon(reader.download(range(199, -1, -4), 48).__anext__)
         await trio.sleep(LOOKED_UP_S)
         # What is measured begins when the request left, not when it was made.
