@@ -1,8 +1,8 @@
 """A Trio connection: one encrypted stream with channels over any `trio.abc.Stream`.
 
-One task reads, and writes what follows from that at once; another writes what is sent otherwise, or
-what the stream does not take at once. All queues are bounded, and the end of the connection, whoever
-caused it, reaches every waiting call as a typed error (architecture.md, rules 3 and 5).
+One task reads, and writes what follows from that at once; another writes what is sent otherwise,
+or what the stream does not take at once. All queues are bounded, and the end of the connection,
+whoever caused it, reaches every waiting call as a typed error (architecture.md, rules 3 and 5).
 """
 
 from __future__ import annotations
