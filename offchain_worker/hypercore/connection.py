@@ -576,6 +576,8 @@ class Connection:
             await self._take(plaintexts, reader.arrived)
 
     async def _take(self, plaintexts: list[bytes], arrived: float) -> None:
+        # It may have ended in the event loop's turn in which they were read.
+        self._check()
         taken = 0
         self._begin_turn()
         for plaintext in plaintexts:

@@ -290,6 +290,16 @@ async def test_messages_that_fit_no_frame_are_not_begun() -> None:
         assert len((await echo.channels[0].receive()).body) == MAX_MESSAGE_BYTES
 
 
+async def test_what_was_read_while_the_connection_ended_is_not_taken() -> None:
+    """To write may fail in the event loop's turn in which the peer's last words are read."""
+    async with connected() as (near, far, echo):
+        await open_echo(near)
+        closing = far._mux.close(echo.channels[0]._channel)
+        near.close()
+        with pytest.raises(Disconnected):
+            await near._take([closing], trio.current_time())
+
+
 # --- limits ------------------------------------------------------------------------------------
 
 
