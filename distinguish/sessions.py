@@ -6,6 +6,7 @@ over links and over processes, so that nothing but the client differs between th
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import subprocess
@@ -257,11 +258,12 @@ async def record(
                 limit.release_on_behalf_of(turn)
 
         async with trio.open_nursery() as sessions:
-            for turn, kind in enumerate(kinds):
+            conditions = evenly_spread(kinds, len(links), dice)
+            for turn, (kind, (windowed, link)) in enumerate(zip(kinds, conditions, strict=True)):
                 await limit.acquire_on_behalf_of(turn)
-                command = command_for(turn, kind, setting, dice)
+                command = command_for(turn, kind, windowed, setting, dice)
                 command |= {"key": key.hex(), "hoster": noise.public.hex()}
-                via = dice.choice(links)
+                via = links[link]
                 command |= {"port": via, "to": f"127.0.0.1:{via}"}
                 worker = dice.choice(npm if kind in ("npm", "shuffled") else ours)
                 sessions.start_soon(session, turn, kind, command, worker)
@@ -269,11 +271,30 @@ async def record(
     return sorted(recorded, key=lambda one: one.turn), failures
 
 
-def command_for(turn: int, kind: str, setting: Setting, dice: random.Random) -> dict[str, Any]:
+def evenly_spread(kinds: Sequence[str], links: int, dice: random.Random) -> list[tuple[bool, int]]:
+    """For each session its habit (windowed or not) and its link, in equal shares for each kind.
+
+    Drawn one by one, some kind would have more of one of them, by chance, and be told by that.
+    """
+    conditions = list(itertools.product((True, False), range(links)))
+    left: dict[str, list[tuple[bool, int]]] = {}
+    found = []
+    for kind in kinds:
+        of_kind = left.setdefault(kind, [])
+        if not of_kind:
+            of_kind += dice.sample(conditions, len(conditions))
+        found.append(of_kind.pop())
+    return found
+
+
+def command_for(
+    turn: int, kind: str, windowed: bool, setting: Setting, dice: random.Random
+) -> dict[str, Any]:
     """What a client is told; audits find out themselves how, and how much, they read."""
     seed = dice.randbytes(32)
     audited = kind in ("audit", "control")
-    windowed = session_habit(seed).windowed if audited else dice.random() < 0.5
+    while audited and session_habit(seed).windowed != windowed:
+        seed = dice.randbytes(32)
     count = reader_count(setting.chunks, dice)
     return {
         "id": turn,
