@@ -20,25 +20,23 @@ import trio
 
 ASK_S = 0.000_22
 HEAD_S = 0.000_33
-WRITE_S = 0.000_22
+WRITE_S = 0.000_15
 WRITE_BYTE_S = 1e-9
-LOOK_UP_S = 0.000_045
-LOOK_UP_BESIDE_S = 0.000_021
-LEAVE_S = 0.000_3
+LOOK_UP_S = 0.000_04
+LOOK_UP_BESIDE_S = 0.000_026
 CLOSE_S = 0.000_7
 """Medians in seconds, less what this client takes for the same by itself: from greeting to asking
 for the head; to write a head; to write blocks, and what each byte of them adds; to look a node up,
-and what each request that does so adds; from the last block to closing the channel; to close its
-storage before it hangs up."""
+and what each request that does so adds; to close its storage before it hangs up."""
 MACHINE_SPREAD = 0.2
 SPREAD = 0.3
 CLOSE_SPREAD = 0.35
 LOOK_UPS_SPREAD = 0.45
 """Of the logarithm: between sessions, between the times of one, between closings, and between the
 look-ups for requests that were made together."""
-STEP_SHARE = 0.2
+STEP_SHARE = 0.3
 STEP_S, STEP_SPREAD = 0.000_12, 0.5
-LONG_STEPS = 0.12
+LONG_STEPS = 0.06
 LONG_STEP_S, LONG_STEP_SPREAD = 0.001_2, 0.5
 """Many requests that are done with as many nodes leave in steps: which share of them at a time in
 the mean, how long after one another, how many times longer, and how long that is."""
@@ -87,10 +85,6 @@ class Pace:
         if self._dice.random() < LONG_STEPS:
             return self._drawn(LONG_STEP_S, LONG_STEP_SPREAD)
         return self._drawn(STEP_S, STEP_SPREAD)
-
-    def leave(self) -> float:
-        """Seconds from the last block to closing the channel."""
-        return self._drawn(LEAVE_S)
 
     def close(self) -> float:
         """Seconds from closing the channel to closing the connection."""

@@ -459,12 +459,6 @@ class Reader:
         else:
             call()
 
-    async def _let_pass(self, seconds: float) -> None:
-        """Wait so long, or until the connection ends."""
-        with trio.CancelScope() as waiting:
-            self._call_in(seconds, waiting.cancel)
-            await self.connection.wait_closed()
-
     def _count_as_read(self, read: _Read) -> None:
         self._session.unwritten.difference_update(read.learnt)
         self._say(read.frames)
@@ -854,6 +848,7 @@ async def open_reader(
     ) as connection:
         async with read_feed(connection, feed_key, limits, paced=paced) as reader:
             yield reader
+        with trio.CancelScope() as leaving:
             connection.be_patient(0.0)
-            await reader._let_pass(reader._pace.leave())
-        await reader._let_pass(reader._pace.close())
+            reader._call_in(reader._pace.close(), leaving.cancel)
+            await connection.wait_closed()
