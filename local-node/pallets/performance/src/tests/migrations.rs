@@ -222,14 +222,24 @@ fn who_waited_by_block_waits_by_turn() {
 #[test]
 fn records_of_spec_version_3_stay() {
     with_chain(|| {
-        let id = reporting();
-        submit_failed(id, 0);
-        let challenges: Vec<_> = Challenges::<Test>::iter().collect();
-        let reports: Vec<_> = Reports::<Test>::iter().collect();
+        let settled = reporting();
+        submit_failed(settled, 0);
+        for index in 1..5 {
+            submit_served(settled, index);
+        }
+        let records = || {
+            (
+                Challenges::<Test>::iter().collect::<Vec<_>>(),
+                Reports::<Test>::iter().collect::<Vec<_>>(),
+                Settlements::<Test>::iter().collect::<Vec<_>>(),
+                History::<Test>::get(0),
+            )
+        };
+        let before = records();
+        assert_eq!((before.1.len(), before.2.len(), before.3.len()), (5, 1, 1));
         ran(3);
         ToV1::<Test>::on_runtime_upgrade();
-        assert_eq!(Challenges::<Test>::iter().collect::<Vec<_>>(), challenges);
-        assert_eq!(Reports::<Test>::iter().collect::<Vec<_>>(), reports);
+        assert_eq!(records(), before);
     });
 }
 
