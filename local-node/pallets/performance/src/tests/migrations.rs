@@ -227,6 +227,8 @@ fn records_of_spec_version_3_stay() {
         for index in 1..5 {
             submit_served(settled, index);
         }
+        // The next one begins, so that nobody waits.
+        blocks(2);
         let records = || {
             (
                 Challenges::<Test>::iter().collect::<Vec<_>>(),
