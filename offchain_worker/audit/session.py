@@ -30,6 +30,7 @@ from offchain_worker.audit.receipt import (
 )
 from offchain_worker.audit.report import (
     ReceiptExpectation,
+    ReceiptOffMoment,
     ReceiptRefused,
     check_receipt,
     served_outcome,
@@ -245,7 +246,7 @@ async def audit(
                     continue
                 if isinstance(error, WayOutFailed):
                     raise MomentMissed(str(error)) from error
-                if _is_lost(error) or isinstance(error, ReadTimeout | NoReceipt):
+                if _may_be_ours(error):
                     await _confirm(way)
                 outcome = Failure(reason=reason_of(error), demand=None)
                 block = error.block if isinstance(error, HypercoreError) else None
@@ -286,6 +287,12 @@ def _is_lost(error: Exception) -> bool:
     if isinstance(cause, ProtocolViolation):
         return False
     return isinstance(cause, Unreachable | WayOutFailed | HandshakeFailed | Disconnected)
+
+
+def _may_be_ours(error: Exception) -> bool:
+    """Whether the way out, or pauses of our own, can be why: it broke, or something came late."""
+    late = isinstance(error, ReadTimeout | NoReceipt | ReceiptOffMoment)
+    return _is_lost(error) or late or isinstance(error.__cause__, ReadTimeout | trio.TooSlowError)
 
 
 async def _confirm(way: Way) -> None:

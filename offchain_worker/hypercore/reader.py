@@ -316,9 +316,9 @@ class Reader:
                     self._request([index], PRIORITY_GET, waiter)
                     requested = True
                     return await waiter.get()
-            except trio.TooSlowError:
+            except trio.TooSlowError as error:
                 if not requested:
-                    raise _not_announced(index, limit) from None
+                    raise _not_announced(index, limit) from error
                 self._writing.finish()
                 if waiter.results:
                     return waiter.take()
@@ -705,10 +705,11 @@ class Download:
 
     async def _wait_announced(self, index: int) -> None:
         """Wait until the hoster says that it has the block that is next."""
-        with trio.move_on_after(self._limit) as scope:
-            await self._reader._wait_announced(index)
-        if scope.cancelled_caught:
-            raise _not_announced(index, self._limit)
+        try:
+            with trio.fail_after(self._limit):
+                await self._reader._wait_announced(index)
+        except trio.TooSlowError as error:
+            raise _not_announced(index, self._limit) from error
 
     def _refill(self) -> None:
         """Fill the window, up to the first block that is not announced.
@@ -794,10 +795,11 @@ async def read_feed(
             raise
         raise NotHosted(f"the peer did not open the feed in {limits.head:g} s") from error
     try:
-        with trio.move_on_at(deadline) as waiting:
-            await reader._wait_head()
-        if waiting.cancelled_caught:
-            raise NotHosted(f"the peer showed no head in {limits.head:g} s")
+        try:
+            with trio.fail_at(deadline):
+                await reader._wait_head()
+        except trio.TooSlowError as error:
+            raise NotHosted(f"the peer showed no head in {limits.head:g} s") from error
         yield reader
     finally:
         channel.close()

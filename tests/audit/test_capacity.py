@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from audit_world import HOSTER, START_MS, World, accepted, context_for, open_world
+from audit_world import (
+    HOSTER,
+    START_MS,
+    World,
+    accepted,
+    before_each_write,
+    context_for,
+    open_world,
+)
 
 from chain_types.report import Failure, Reason, Served
 from offchain_worker.audit.capacity import ROOM, Capacity, Kind
@@ -206,6 +214,41 @@ async def test_a_session_that_own_pauses_made_late_claims_nothing(autojump_clock
             await audit(
                 world.plan(), dial, clock_ms=world.clock_ms, choices=random.Random(1), way=seat
             )
+
+
+@pytest.mark.parametrize(
+    ("writes", "seconds"), [(1, 2.1), (2, 1.5), (3, 1.5)], ids=["handshake", "opening", "head"]
+)
+async def test_neither_does_one_that_they_made_late_at_its_start(
+    autojump_clock, hoster, writes: int, seconds: float
+) -> None:
+    """Others have read so many seconds' worth before a write of the hoster's arrives."""
+    serving, world = hoster
+    capacity = Capacity(max_download=LINK)
+    left = writes
+
+    async def dial() -> trio.abc.Stream:
+        ours, theirs = trio.testing.memory_stream_pair()
+        world.nursery.start_soon(serving.serve_stream, theirs)
+
+        async def others_read() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                capacity.took(int(seconds * LINK), trio.current_time())
+
+        before_each_write(theirs, others_read)
+        return ours
+
+    seat = capacity.seat(Kind.THROUGHPUT, timeout_s=1.0)
+    with seat, pytest.raises(MomentMissed, match="own limits"):
+        await audit(
+            world.plan(),
+            partial(seat.connect, dial),
+            clock_ms=world.clock_ms,
+            choices=random.Random(1),
+            way=seat,
+        )
 
 
 async def test_a_hosters_own_silence_is_still_its_failure(autojump_clock, world) -> None:
