@@ -28,27 +28,16 @@ _LONGEST_S = 3_600.0
 """What is further away may be a millisecond late."""
 
 
-def _nothing() -> None:
-    return
-
-
 class Alarm:
     """Calls functions at their times, in a task of its own (`run`).
-
-    Args:
-        before, after: called before and after the calls that `run` makes together.
 
     Attributes:
         patience: by so many seconds calls may be late, for `ring` to make them: to wake up costs
             the process more than they do.
     """
 
-    def __init__(
-        self, before: Callable[[], None] = _nothing, after: Callable[[], None] = _nothing
-    ) -> None:
+    def __init__(self) -> None:
         self.patience = 0.0
-        self._before = before
-        self._after = after
         self._calls: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._scope: trio.CancelScope | None = None
@@ -74,19 +63,14 @@ class Alarm:
                             await trio.sleep_forever()
                         else:
                             await self._timer.wait()
-                        self._wake_up()
+                        self._make_calls()
                 self._scope = None
-                self._wake_up()
+                self._make_calls()
 
     def ring(self) -> None:
         """Make the calls that are due, since the process is awake."""
         if self._make_calls():
             self._set()
-
-    def _wake_up(self) -> None:
-        self._before()
-        self._make_calls()
-        self._after()
 
     def _make_calls(self) -> bool:
         now = trio.current_time()

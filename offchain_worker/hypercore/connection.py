@@ -435,9 +435,9 @@ class Connection:
         if self._alarm is None:
             if self._nursery is None or self.error is not None:
                 return
-            self._alarm = Alarm(self._begin_turn, self._end_turn)
+            self._alarm = Alarm()
             self._nursery.start_soon(self._guard, self._alarm.run)
-        self._alarm.call_at(when, call)
+        self._alarm.call_at(when, partial(self.together, call))
 
     def after_turn(self, call: Callable[[], None]) -> None:
         """Call `call` when all that came together has been taken; at once where nothing is taken.

@@ -225,20 +225,17 @@ class LookUps(Generic[T]):
         self._look_up(_Series(asked, -1, trio.current_time(), slow))
 
     def _look_up(self, series: _Series[T]) -> None:
-        now = trio.current_time()
-        while series.asked:
-            many = len(series.asked) >= MANY
-            nodes = 1 if many else series.asked[0][0] - series.looked_up
-            if nodes:
-                series.at += series.slow * self._pace.look_up(nodes, self._open)
-                series.looked_up += nodes
-            if series.at > now + TOGETHER_S:
-                self._call_at(series.at, partial(self._looked_up, series))
-                return
-            if many:
-                self._looked_up(series)
-                return
-            self._leave(series, series.done)
+        if not series.asked:
+            return
+        many = len(series.asked) >= MANY
+        nodes = 1 if many else series.asked[0][0] - series.looked_up
+        if nodes:
+            series.at += series.slow * self._pace.look_up(nodes, self._open)
+            series.looked_up += nodes
+        if series.at > trio.current_time() + TOGETHER_S:
+            self._call_at(series.at, partial(self._looked_up, series))
+        else:
+            self._looked_up(series)
 
     def _looked_up(self, series: _Series[T]) -> None:
         done = series.done

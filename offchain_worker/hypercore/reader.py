@@ -719,16 +719,20 @@ class Download:
         """
         waiter = self._waiter
         waiter.goes_on = False
-        if self._reader.error is not None:
+        waiting = len(self._ready) + len(waiter.results)
+        if self._reader.error is not None or waiting >= self._full_window:
             return
         wanted: list[int] = []
-        waiting = len(self._ready) + len(waiter.results)
-        while len(waiter.open) + len(wanted) < self._window and waiting < self._full_window:
+        while len(waiter.open) + len(wanted) < self._window:
             index = self._next()
             if index is None:
                 break
             wanted.append(index)
-        self._request(wanted)
+        if not wanted:
+            return
+        self._reader._request(wanted, PRIORITY_DOWNLOAD, waiter)
+        if self._window < self._full_window:
+            self._reader._starting.append(self)
 
     def _next(self) -> int | None:
         """The next block, unless it has to be waited for or there is none."""
@@ -739,13 +743,6 @@ class Download:
         if index is not None and not self._reader._session.remote_blocks.has(index):
             self._unannounced, index = index, None
         return index
-
-    def _request(self, indices: Sequence[int]) -> None:
-        if not indices:
-            return
-        self._reader._request(indices, PRIORITY_DOWNLOAD, self._waiter)
-        if self._window < self._full_window:
-            self._reader._starting.append(self)
 
 
 @asynccontextmanager
